@@ -1,0 +1,40 @@
+# `make figures` and `make test` do all the set-up themselves. `make help` lists the rest.
+PYTHON  ?= python3
+PROFILE ?= embedded
+BIN     := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help figures test lab reference lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+figures: .venv/ready  ## train what is missing, execute notebooks 00-06, write figures/$(PROFILE)/ and its REPORT.md
+	$(BIN)/lficam figures --profile $(PROFILE)
+
+test: .venv/ready  ## every test, every notebook by nbval, and the linter (under 15 minutes on 2 cores)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest
+
+lab: .venv/ready  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+reference: .venv/ready  ## maintainers: remake figures/reference and the outputs stored in the notebooks
+	$(BIN)/python -m lficam.reference
+
+lock:  ## maintainers: pin the newest versions that pyproject.toml allows (needs uv)
+	uv pip compile --universal --python-version 3.11 --extra dev --no-annotate --quiet --upgrade \
+		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+
+clean:  ## remove the virtual environment and everything generated; data/ stays
+	rm -rf .venv *.egg-info .pytest_cache .ruff_cache runs figures/embedded* figures/quick* figures/paper*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment is made anew whenever the lock or the package's own requirements change.
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and "Python 3.11 or newer is needed, this is %d.%d: make PYTHON=python3.12 ..." % v)'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@

@@ -1,0 +1,84 @@
+"""Crops and flips of a whole batch at once, on whatever device it is.
+
+Every crop is a box (top, left, height, width) as a share of the image, so one resampling serves training and testing, squashed
+photographs and small images alike.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# Share of the shorter side that the test crop keeps: Resize(256), CenterCrop(224).
+TEST_CROP = 224 / 256
+
+AUGMENTATIONS = ("none", "crop", "crop-flip", "resized-crop-flip")
+
+
+def augment(images: Tensor, shapes: Tensor, size: int, augmentation: str, generator: torch.Generator) -> Tensor:
+    """Randomly crop and flip uint8 images (N, 3, s, s) -> float (N, 3, size, size) in [0, 1].
+
+    augmentation: "none"; "crop", RandomCrop(size, padding=4); "crop-flip", the same and a horizontal flip with probability 1/2
+        (the CIFAR recipe); "resized-crop-flip", RandomResizedCrop(size) and the flip (the recipe of the other data sets).
+    shapes: (N, 2), height and width of the originals in pixels, since the aspect ratio of a crop is one of the original.
+    generator: on the CPU, whatever the device of the images, so that the same seed gives the same crops everywhere.
+    """
+    if augmentation == "none":
+        return center_crop(images, shapes, size)
+    count = len(images)
+    if augmentation == "resized-crop-flip":
+        boxes = random_resized_boxes(shapes.cpu(), generator)
+    else:
+        offset = torch.randint(-4, 5, (count, 2), generator=generator) / size
+        boxes = torch.cat([offset, torch.ones(count, 2)], 1)
+    flip = torch.zeros(count, dtype=torch.bool)
+    if augmentation.endswith("flip"):
+        flip = torch.rand(count, generator=generator) < 0.5
+    return crop(images, boxes, size, flip)
+
+
+def center_crop(images: Tensor, shapes: Tensor, size: int) -> Tensor:
+    """The test crop: uint8 (N, 3, s, s) -> float (N, 3, size, size) in [0, 1].
+
+    Images kept at `size` already are taken whole; larger ones lose the border that Resize(256), CenterCrop(224) cuts off.
+    """
+    if images.shape[-1] == size:
+        return images.float() / 255
+    side = shapes.amin(1, keepdim=True) * TEST_CROP / shapes  # (N, 2) height and width as shares
+    return crop(images, torch.cat([(1 - side) / 2, side], 1), size)
+
+
+def random_resized_boxes(
+    shapes: Tensor,
+    generator: torch.Generator,
+    scale: tuple[float, float] = (0.08, 1),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Tensor:
+    """Boxes (N, 4) distributed as torchvision's RandomResizedCrop: the first of ten tries that fits, else the largest in the center."""
+    count = len(shapes)
+    height, width = shapes[:, :1], shapes[:, 1:]  # (N, 1)
+    area = height * width * torch.empty(count, 10).uniform_(*scale, generator=generator)
+    aspect = torch.empty(count, 10).uniform_(math.log(ratio[0]), math.log(ratio[1]), generator=generator).exp()
+    w, h = (area * aspect).sqrt() / width, (area / aspect).sqrt() / height  # (N, 10) shares
+    fits = (w <= 1) & (h <= 1)
+    first = fits.int().argmax(1, keepdim=True)
+    w, h = w.gather(1, first), h.gather(1, first)
+    whole = (width / height).clamp(*ratio)  # the largest box of an allowed aspect ratio
+    fallback_w, fallback_h = (whole * height / width).clamp(max=1), (width / whole / height).clamp(max=1)
+    none_fits = ~fits.any(1, keepdim=True)
+    w, h = torch.where(none_fits, fallback_w, w), torch.where(none_fits, fallback_h, h)
+    corner = torch.rand(count, 2, generator=generator)
+    corner = torch.where(none_fits, torch.tensor(0.5), corner)
+    return torch.cat([corner[:, :1] * (1 - h), corner[:, 1:] * (1 - w), h, w], 1)
+
+
+def crop(images: Tensor, boxes: Tensor, size: int, flip: Tensor | None = None) -> Tensor:
+    """Cut boxes (N, 4) out of uint8 images (N, 3, s, s): float (N, 3, size, size) in [0, 1], black outside the image."""
+    top, left, height, width = boxes.to(images.device).unbind(1)
+    direction = 1.0 if flip is None else 1.0 - 2.0 * flip.to(images.device).float()
+    zero = torch.zeros_like(top)
+    # Output coordinates in [-1, 1] -> input coordinates in [-1, 1].
+    theta = torch.stack([width * direction, zero, 2 * left + width - 1, zero, height, 2 * top + height - 1], 1).view(-1, 2, 3)
+    grid = F.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
+    return F.grid_sample(images.float() / 255, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -1,0 +1,69 @@
+"""Class activation maps as tensors: normalisation, the weighted sum, resizing.
+
+A map is (N, 1, u, v). N: batch, K: feature channels, (u, v): size of a feature map, (h, w): size of the image.
+Source: Lee, Park, Oh, Kwak, "LFI-CAM: Learning Feature Importance for Better Visual Explanation", ICCV 2021, section 3.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Explanation(NamedTuple):
+    """What a model predicts for N images and where it looks.
+
+    logits: (N, C) class scores before the softmax.
+    cam: (N, 1, u, v) in [0, 1], the attention map; 1 is where the model looks most.
+    importance: (N, K) weights of the feature channels, each row sums to 1; None for a model without such weights (ABN).
+    features: (N, K, u, v) the trunk's feature maps that the attention multiplies.
+    aux_logits: (N, C) class scores of a second head with its own loss (ABN's attention branch), else None.
+    """
+
+    logits: Tensor
+    cam: Tensor
+    importance: Tensor | None
+    features: Tensor
+    aux_logits: Tensor | None
+
+
+def normalize_map(cam: Tensor) -> Tensor:
+    """s(A): min-max normalise each (u, v) plane of (N, K, u, v) to [0, 1].
+
+    A constant plane becomes 0, never NaN: a map with no peak says nothing.
+    """
+    return _min_max(cam)[0]
+
+
+def normalize_channels(features: Tensor) -> Tensor:
+    """s(F_k): min-max normalise each channel of (N, K, u, v) to [0, 1].
+
+    A constant non-zero channel becomes 1 and a constant zero channel 0, as in the authors' release: a channel that is on
+    everywhere masks nothing, one that is off everywhere masks all.
+    """
+    normalized, peak, flat = _min_max(features)
+    return torch.where(flat & (peak != 0), torch.ones_like(normalized), normalized)
+
+
+def _min_max(planes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    floor = planes.amin((-2, -1), keepdim=True)  # (N, K, 1, 1)
+    peak = planes.amax((-2, -1), keepdim=True)
+    flat = peak == floor
+    return (planes - floor) / (peak - floor).masked_fill(flat, 1), peak, flat
+
+
+def class_activation_map(features: Tensor, importance: Tensor) -> Tensor:
+    """A = s(ReLU(sum_k w_k F_k)): features (N, K, u, v), importance (N, K) -> (N, 1, u, v) in [0, 1]."""
+    weighted = torch.einsum("nkuv,nk->nuv", features, importance)
+    return normalize_map(weighted.relu().unsqueeze(1))
+
+
+def mean_feature_map(features: Tensor) -> Tensor:
+    """Pixel-wise mean over the channels of (N, K, u, v), normalised: (N, 1, u, v) in [0, 1]. Columns (b), (c) of Fig. 1."""
+    return normalize_map(features.mean(1, keepdim=True))
+
+
+def resize_map(cam: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring (N, 1, u, v) to `size` = (h, w), bilinearly, and normalise again: the form in which maps are shown and compared."""
+    return normalize_map(F.interpolate(cam.float(), size=size, mode="bilinear", align_corners=False))

@@ -1,0 +1,37 @@
+"""Does a map lie on the object? Metrics against a true mask, one number an image; higher is better.
+
+Maps (N, 1, h, w) in [0, 1]; masks (N, 1, h, w) bool.
+"""
+
+import torch
+from torch import Tensor
+
+from lficam.errors import InputError
+
+
+def pointing(cam: Tensor, mask: Tensor) -> Tensor:
+    """Is the map's peak inside the mask? (N,) in [0, 1]; of several equal peaks, the share inside.
+
+    Source: Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016 (the pointing game).
+    """
+    _check(cam, mask)
+    peak = cam == cam.amax((-2, -1), keepdim=True)
+    return (peak & mask).sum((1, 2, 3)) / peak.sum((1, 2, 3))
+
+
+def energy(cam: Tensor, mask: Tensor) -> Tensor:
+    """Share of the map's sum that lies inside the mask: (N,) in [0, 1]; 0 for a map that is 0 everywhere.
+
+    Source: Wang et al., "Score-CAM", CVPR workshops 2020 (the energy-based pointing game).
+    """
+    _check(cam, mask)
+    total = cam.sum((1, 2, 3))
+    inside = (cam * mask).sum((1, 2, 3))
+    return torch.where(total > 0, inside / total.masked_fill(total == 0, 1), 0.0)
+
+
+def _check(cam: Tensor, mask: Tensor) -> None:
+    if cam.shape != mask.shape or cam.ndim != 4 or cam.shape[1] != 1:
+        raise InputError(f"expected maps and masks (N, 1, h, w) of one shape, got {tuple(cam.shape)} and {tuple(mask.shape)}")
+    if mask.dtype != torch.bool:
+        raise InputError(f"expected masks of dtype torch.bool, got {mask.dtype}: compare with a threshold first")

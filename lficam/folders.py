@@ -1,0 +1,85 @@
+"""Data sets kept as folders of image files: `train/<class>/*` and `test/<class>/*` (or `val/<class>/*`)."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lficam.augmentation import TEST_CROP
+from lficam.errors import InputError
+from lficam.samples import Dataset, Samples
+
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+
+# ImageNet's, the usual choice for photographs (torchvision's reference training).
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def fingerprint(folder: Path) -> str:
+    """Identifies the data without decoding it: a hash of every image's path inside the folder and its size in bytes."""
+    listing = hashlib.sha256()
+    for split in ("train", "test"):
+        for name, file in _files(folder, split).items():
+            listing.update(f"{name} {file.stat().st_size}\n".encode())
+    return listing.hexdigest()
+
+
+def load_folder(name: str, folder: Path, image_size: int) -> Dataset:
+    """Decode every image, squashed to a square from which a test crop of `image_size` pixels loses nothing.
+
+    Raises InputError if the folder, a split, a second class or a readable image is missing.
+    """
+    side = round(image_size / TEST_CROP)
+    train, test = (_files(folder, split) for split in ("train", "test"))
+    classes, test_classes = (sorted({_class_of(name) for name in files}) for files in (train, test))
+    if classes != test_classes:
+        raise InputError(f"{folder}: train has the classes {classes}, test has {test_classes}: expected the same folders in both")
+    if len(classes) < 2:
+        raise InputError(f"{folder} has one class, {classes[0]!r}: expected at least two folders of images in train and in test")
+    return Dataset(name, tuple(classes), MEAN, STD, _decode(train, classes, side), _decode(test, classes, side))
+
+
+def read_image(file: Path, side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """Decode one image: uint8 RGB (side, side, 3), upright, and its (height, width) before it was squashed, up to a factor."""
+    try:
+        with Image.open(file) as image:
+            image.draft("RGB", (2 * side, 2 * side))  # lets a large JPEG be decoded at a fraction of its size
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+            return np.asarray(upright.resize((side, side), Image.Resampling.BILINEAR)), (upright.height, upright.width)
+    except FileNotFoundError:
+        raise InputError(f"no image at {file}: check the path") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"cannot read the image {file} ({error}): replace or remove it") from error
+
+
+def _decode(files: dict[str, Path], classes: list[str], side: int) -> Samples:
+    with ThreadPoolExecutor() as pool:
+        decoded = list(pool.map(lambda file: read_image(file, side), files.values()))
+    return Samples(
+        ids=tuple(files),
+        images=torch.from_numpy(np.stack([image for image, _ in decoded])).permute(0, 3, 1, 2).contiguous(),
+        labels=torch.tensor([classes.index(_class_of(name)) for name in files]),
+        shapes=torch.tensor([shape for _, shape in decoded], dtype=torch.float32),
+    )
+
+
+def _files(folder: Path, split: str) -> dict[str, Path]:
+    """Every image of a split by its id, "train/cat/0001.jpg", in the order of the ids. `val` serves as `test`."""
+    if not folder.is_dir():
+        raise InputError(f"no data folder {folder}: expected {folder}/train/<class>/*.jpg and {folder}/test/<class>/*.jpg")
+    names = ["train"] if split == "train" else ["test", "val"]
+    root = next((folder / name for name in names if (folder / name).is_dir()), None)
+    if root is None:
+        raise InputError(f"{folder} has no folder {' or '.join(names)}: expected {names[0]}/<class>/*.jpg in it")
+    found = (file for file in root.glob("*/**/*") if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    files = {f"{split}/{file.relative_to(root).as_posix()}": file for file in found}
+    if not files:
+        raise InputError(f"no images in {root}: expected {root}/<class>/*.jpg ({', '.join(sorted(SUFFIXES))})")
+    return dict(sorted(files.items()))
+
+
+def _class_of(name: str) -> str:
+    return name.split("/")[1]

@@ -1,0 +1,55 @@
+"""A trained model applied to many images."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lficam.augmentation import center_crop
+from lficam.cam import mean_feature_map
+from lficam.samples import Dataset, Samples
+
+
+class Explained(NamedTuple):
+    """What a model says about N samples; all tensors are float32 on the CPU.
+
+    ids: the samples, in order.
+    probabilities: (N, C), each row sums to 1.
+    cam: (N, 1, u, v) in [0, 1].
+    mean_features: (N, 1, u, v) in [0, 1], the pixel-wise mean of the feature maps that the attention multiplies.
+    importance: (N, K), or None for ABN.
+    """
+
+    ids: tuple[str, ...]
+    probabilities: Tensor
+    cam: Tensor
+    mean_features: Tensor
+    importance: Tensor | None
+
+    def accuracy(self, labels: Tensor) -> float:
+        """Share of samples whose most probable class is `labels` (N,); higher is better."""
+        return (self.probabilities.argmax(1) == labels).double().mean().item()
+
+
+@torch.inference_mode()
+def explain_samples(model: nn.Module, samples: Samples, dataset: Dataset, image_size: int, batch_size: int = 64) -> Explained:
+    """Explain the test crop of every sample, in evaluation mode, with the dataset's mean and std."""
+    device = next(model.parameters()).device
+    model.eval()
+    parts = []
+    for start in range(0, len(samples), batch_size):
+        chunk = slice(start, start + batch_size)
+        images = center_crop(samples.images[chunk].to(device), samples.shapes[chunk].to(device), image_size)
+        e = model.explain(normalize(images, dataset))
+        importance = torch.empty(0) if e.importance is None else e.importance
+        parts.append((e.logits.softmax(1), e.cam, mean_feature_map(e.features), importance))
+    probabilities, cam, mean_features, importance = (torch.cat(column).float().cpu() for column in zip(*parts, strict=True))
+    return Explained(samples.ids, probabilities, cam, mean_features, importance if len(importance) else None)
+
+
+def normalize(images: Tensor, dataset: Dataset) -> Tensor:
+    """Pixels (N, 3, h, w) in [0, 1] -> network input, by the dataset's mean and std per channel."""
+    mean, std = (
+        torch.tensor(values, device=images.device, dtype=images.dtype).view(3, 1, 1) for values in (dataset.mean, dataset.std)
+    )
+    return (images - mean) / std

@@ -1,0 +1,64 @@
+"""Where data, trained runs and figures live.
+
+`LFICAM_DATA`, `LFICAM_RUNS` and `LFICAM_FIGURES` set the three folders. Without them they are `data/`, `runs/` and `figures/`
+of the repository this package was installed from in editable mode, else of the current folder.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def repository() -> Path | None:
+    """The checkout this package runs from, None for an installed copy."""
+    root = Path(__file__).resolve().parent.parent
+    return root if (root / "notebooks").is_dir() else None
+
+
+def data_dir() -> Path:
+    """Data sets: one folder each."""
+    return _folder("LFICAM_DATA", "data")
+
+
+def runs_dir() -> Path:
+    """Trained runs: one folder each, named by the run's id."""
+    return _folder("LFICAM_RUNS", "runs")
+
+
+def figures_dir() -> Path:
+    """Figures: one folder a profile."""
+    return _folder("LFICAM_FIGURES", "figures")
+
+
+def _folder(variable: str, name: str) -> Path:
+    return Path(os.environ.get(variable) or (repository() or Path.cwd()) / name).absolute()
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target` (same suffix) that replaces it only if the block ends well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target` that takes its place, replacing an older one, only if the block ends well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)  # mkdtemp makes it private
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

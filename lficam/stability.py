@@ -1,0 +1,106 @@
+"""Do two models look at the same place? Metrics between maps of the same image, one number an image.
+
+Maps (N, 1, h, w) in [0, 1]; "on" means value > threshold; higher is more alike.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lficam.cam import normalize_map, resize_map
+from lficam.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+THRESHOLD = 100 / 255  # of the published stability figure
+
+
+def iou(a: Tensor, b: Tensor, threshold: float = THRESHOLD) -> Tensor:
+    """Intersection over union of the "on" areas of maps a, b (N, 1, h, w): (N,) in [0, 1]. Two empty areas: 0.
+
+    Raises InputError for maps of different shapes, or that are not finite.
+    """
+    _check(a, b)
+    on_a, on_b = a > threshold, b > threshold
+    shared = (on_a & on_b).sum((1, 2, 3))
+    either = (on_a | on_b).sum((1, 2, 3))
+    return torch.where(either > 0, shared / either.clamp(min=1), 0.0)
+
+
+def iou_published(a: Tensor, b: Tensor, threshold: float = THRESHOLD) -> Tensor:
+    """The stability of the authors' release, to compare with its published numbers: (N,) in [0, 1].
+
+    It is not an intersection over union of the image. It takes one for every image row and averages them, counts a row that is
+    empty in both maps as 1, and stores the map as floor(256 A) in 8 bits, so that the peak itself (256) wraps to 0.
+    """
+    _check(a, b)
+    on_a, on_b = (torch.floor(256 * cam).remainder(256) > round(255 * threshold) for cam in (a, b))
+    shared = (on_a & on_b).sum(3)  # (N, 1, h)
+    either = (on_a | on_b).sum(3)
+    rows = torch.where(either > 0, shared / either.clamp(min=1), 1.0)
+    return rows.mean((1, 2))
+
+
+METRICS = {"iou": iou, "iou_published": iou_published}
+
+
+def pairwise_stability(
+    maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[int, int] | None = None, threshold: float = THRESHOLD
+) -> "pd.DataFrame":
+    """Compare the maps of every two settings, image by image.
+
+    maps: setting -> (ids of N samples, maps (N, 1, u, v)). Maps are paired by id, whatever their order.
+    size: (h, w) of the images, to which maps are resized before they are compared; their own size when left out.
+
+    Returns one row a pair, image and metric: columns a, b, id, metric, value.
+    Raises InputError for fewer than two settings, repeated ids, or settings with different ids or map sizes.
+    """
+    import pandas as pd
+
+    if len(maps) < 2:
+        raise InputError(f"stability compares settings, got {len(maps)} ({', '.join(maps)}): give at least two")
+    aligned = _align(maps, size)
+    ids = next(iter(maps.values()))[0]
+    frames = []
+    for a, b in combinations(maps, 2):
+        for name, metric in METRICS.items():
+            values = metric(aligned[a], aligned[b], threshold).tolist()
+            frames.append(pd.DataFrame({"a": a, "b": b, "id": ids, "metric": name, "value": values}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _align(maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[int, int] | None) -> dict[str, Tensor]:
+    """All maps in the order of the first setting's ids, in the size in which they are compared."""
+    first, (ids, reference) = next(iter(maps.items()))
+    aligned = {}
+    for setting, (own_ids, cams) in maps.items():
+        position = {id: i for i, id in enumerate(own_ids)}
+        if len(position) != len(own_ids) or len(cams) != len(own_ids):
+            raise InputError(
+                f"{setting!r} has {len(own_ids)} ids, {len(position)} of them different, and {len(cams)} maps: expected one map an id"
+            )
+        if different := position.keys() ^ set(ids):
+            example = sorted(different)[0]
+            raise InputError(
+                f"{setting!r} and {first!r} differ in {len(different)} ids, such as {example!r}: compare maps of the same images"
+            )
+        cams = cams[[position[id] for id in ids]]
+        if size is None and cams.shape != reference.shape:
+            raise InputError(
+                f"maps of {setting!r} are {tuple(cams.shape[1:])}, of {first!r} {tuple(reference.shape[1:])}: pass size=(h, w)"
+            )
+        aligned[setting] = normalize_map(cams) if size is None else resize_map(cams, size)
+    return aligned
+
+
+def _check(a: Tensor, b: Tensor) -> None:
+    if a.shape != b.shape or a.ndim != 4 or a.shape[1] != 1:
+        raise InputError(f"expected two batches of maps (N, 1, h, w) of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+    for cam in (a, b):
+        if not torch.isfinite(cam).all():
+            bad = (~torch.isfinite(cam)).flatten(1).any(1).nonzero()[0].item()
+            raise InputError(f"map {bad} of the batch holds NaN or infinity: expected values in [0, 1]")
