@@ -6,7 +6,6 @@ Explanation", CVPR 2019 (arXiv 1812.10025).
 
 import copy
 
-import torch
 from torch import Tensor, nn
 
 from lficam.cam import Explanation, normalize_map

@@ -55,7 +55,7 @@ def random_resized_boxes(
     scale: tuple[float, float] = (0.08, 1),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Tensor:
-    """Boxes (N, 4) distributed as torchvision's RandomResizedCrop: the first of ten tries that fits, else the largest in the center."""
+    """Boxes (N, 4) distributed as torchvision's RandomResizedCrop: the first of ten tries that fits, else the largest centered."""
     count = len(shapes)
     height, width = shapes[:, :1], shapes[:, 1:]  # (N, 1)
     area = height * width * torch.empty(count, 10).uniform_(*scale, generator=generator)

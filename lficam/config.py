@@ -14,8 +14,6 @@ from lficam.trunks import check_trunk, is_cifar_size, trunk_version
 # Part of every run's id: raise it when the training code changes so that the same config gives another model.
 TRAINING_VERSION = 1
 
-METHODS = ("lfi-cam", "lfi-cam-without-fin", "abn")
-
 
 class RunConfig(BaseModel):
     """One training. Strings such as "1e-4" are taken as numbers, since that is how papermill and a command line pass them.

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lficam.augmentation import TEST_CROP
-from lficam.errors import InputError
+from lficam.errors import InputError, MissingDataError
 from lficam.samples import Dataset, Samples
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -69,15 +69,15 @@ def _decode(files: dict[str, Path], classes: list[str], side: int) -> Samples:
 def _files(folder: Path, split: str) -> dict[str, Path]:
     """Every image of a split by its id, "train/cat/0001.jpg", in the order of the ids. `val` serves as `test`."""
     if not folder.is_dir():
-        raise InputError(f"no data folder {folder}: expected {folder}/train/<class>/*.jpg and {folder}/test/<class>/*.jpg")
+        raise MissingDataError(f"no data folder {folder}: expected {folder}/train/<class>/*.jpg and {folder}/test/<class>/*.jpg")
     names = ["train"] if split == "train" else ["test", "val"]
     root = next((folder / name for name in names if (folder / name).is_dir()), None)
     if root is None:
-        raise InputError(f"{folder} has no folder {' or '.join(names)}: expected {names[0]}/<class>/*.jpg in it")
+        raise MissingDataError(f"{folder} has no folder {' or '.join(names)}: expected {names[0]}/<class>/*.jpg in it")
     found = (file for file in root.glob("*/**/*") if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
     files = {f"{split}/{file.relative_to(root).as_posix()}": file for file in found}
     if not files:
-        raise InputError(f"no images in {root}: expected {root}/<class>/*.jpg ({', '.join(sorted(SUFFIXES))})")
+        raise MissingDataError(f"no images in {root}: expected {root}/<class>/*.jpg ({', '.join(sorted(SUFFIXES))})")
     return dict(sorted(files.items()))
 
 

@@ -26,6 +26,7 @@ def environment() -> dict[str, object]:
 
 
 def sha256(file: Path) -> str:
+    """Checksum of a file, hexadecimal."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 

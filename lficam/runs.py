@@ -73,6 +73,7 @@ def fit_or_load_all(configs: Sequence[RunConfig]) -> list[Run]:
 
 
 def is_stored(id: str) -> bool:
+    """Whether a run has been trained and stored."""
     return (runs_dir() / id / "run.json").is_file()
 
 

@@ -81,7 +81,8 @@ def _align(maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[int, in
         position = {id: i for i, id in enumerate(own_ids)}
         if len(position) != len(own_ids) or len(cams) != len(own_ids):
             raise InputError(
-                f"{setting!r} has {len(own_ids)} ids, {len(position)} of them different, and {len(cams)} maps: expected one map an id"
+                f"{setting!r} has {len(own_ids)} ids, {len(position)} of them different, and {len(cams)} maps: "
+                "expected one map for each id"
             )
         if different := position.keys() ^ set(ids):
             example = sorted(different)[0]

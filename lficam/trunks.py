@@ -105,7 +105,7 @@ def count_features(module: nn.Module, size: int = 64) -> int:
 
 
 def initialize(module: nn.Module) -> None:
-    """Fresh weights for every layer inside, as in the CIFAR ResNet code: He-normal (fan out) convolutions, batch norms at identity."""
+    """Fresh weights for every layer inside, as in He et al. 2016: He-normal (fan out) convolutions, batch norms at identity."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

@@ -27,9 +27,11 @@ MINIMUM_SETTINGS = 3  # with similar accuracy; fewer make no statement about set
 
 
 class Verdict(NamedTuple):
-    claim: str  # "C1", "C2", "C3"
+    """What became of a claim: "C1", "C2" or "C3", the outcome, and the numbers that decided."""
+
+    claim: str
     outcome: str
-    reason: str  # the numbers that decided
+    reason: str
 
     def __str__(self) -> str:
         return f"{self.claim} {self.outcome}: {self.reason}"
@@ -51,7 +53,8 @@ def judge_c1(cam: Tensor | None, mean_with_fin: Tensor | None, mean_without_fin:
         outcome = "not supported"
     reason = (
         f"energy inside the true mask: CAM {cam.mean():.3f}, mean feature map without FIN {mean_without_fin.mean():.3f}, "
-        f"with FIN {mean_with_fin.mean():.3f}; gain {gains[0]:+.3f} and {gains[1]:+.3f}, supported above {ENERGY_MARGIN:+.2f} in both"
+        f"with FIN {mean_with_fin.mean():.3f}; gain {gains[0]:+.3f} and {gains[1]:+.3f}, "
+        f"supported above {ENERGY_MARGIN:+.2f} in both"
     )
     return Verdict("C1", outcome, reason)
 

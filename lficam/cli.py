@@ -1,0 +1,150 @@
+"""The command line: `lficam figures`, `lficam explain`, `lficam train`, `lficam runs`.
+
+Wrong input is one line on standard error and exit code 2; a figure whose notebook fails is exit code 1.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from lficam.errors import InputError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="LFI-CAM: train it, explain images, regenerate its supplement.")
+
+ProfileOption = Annotated[str, typer.Option(help="embedded, quick or paper.")]
+SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE …", help="Fields of RunConfig, such as epochs=2.")]
+
+
+def main() -> None:
+    """Entry point: as `app`, with several values after one option, and with clear errors."""
+    try:
+        app(args=_spread(sys.argv[1:]))
+    except InputError as error:
+        _fail(str(error))
+    except ValidationError as error:
+        from lficam.config import describe
+
+        _fail(describe(error))
+
+
+@app.command()
+def figures(
+    profile: ProfileOption = "embedded",
+    only: Annotated[list[str], typer.Option(metavar="N …", help="Figures 1 to 6, 0 for Table 1; all by default.")] = [],  # noqa: B006
+    set_: SetOption = [],  # noqa: B006
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train and draw everything again.")] = False,
+) -> None:
+    """Regenerate Table 1 and Figures 1-6: train what is missing, execute the notebooks, write the report."""
+    from lficam.reproduce import make_figures
+
+    outcome = make_figures(profile, [_figure_name(number) for number in only], _overrides(set_), fresh)
+    if outcome.kept:
+        print(f"up to date: {', '.join(outcome.kept)}")
+    for name, why in {**outcome.without_data, **outcome.failed}.items():
+        print(f"lficam: {name} was not made: {why}", file=sys.stderr)
+    if outcome.report:
+        print(f"report: {outcome.report}")
+    if outcome.failed or outcome.without_data:
+        raise typer.Exit(1 if outcome.failed else 2)
+
+
+@app.command()
+def explain(
+    images: Annotated[list[Path], typer.Argument(help="Image files.", show_default=False)],
+    run: Annotated[str, typer.Option(help="Id of a trained run; `lficam runs` lists them.")],
+    output: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("."),
+) -> None:
+    """Classify images and draw where the model looked: <image>_cam.png for each."""
+    from lficam.own_images import explain_files
+
+    for file, label, probability in explain_files(images, run, output):
+        print(f"{file}: {label} {probability:.3f}")
+
+
+@app.command()
+def train(
+    id: Annotated[str, typer.Argument(metavar="ID", help="Id of a run that a figure needs; `lficam runs` lists them.")],
+    profile: ProfileOption = "embedded",
+    set_: SetOption = [],  # noqa: B006
+) -> None:
+    """Train one run of a profile, for instance as one job of a cluster."""
+    from lficam.runs import fit_or_load
+
+    needed = _needed_runs(profile, _overrides(set_))
+    if id not in needed:
+        raise InputError(
+            f"no figure of profile {profile!r} needs a run {id!r}: `lficam runs --profile {profile}` lists those it needs"
+        )
+    run = fit_or_load(needed[id])
+    print(f"{run.id}: test accuracy {run.metrics['test_accuracy']:.3f} after {run.metrics['seconds']:.0f} s of training")
+
+
+@app.command()
+def runs(profile: ProfileOption = "embedded", set_: SetOption = []) -> None:  # noqa: B006
+    """List the runs a profile needs and all others in the store, with their test accuracy where trained."""
+    import json
+
+    from lficam.paths import runs_dir
+    from lficam.runs import is_stored, stored_ids
+
+    needed = _needed_runs(profile, _overrides(set_))
+    for id in [*needed, *(other for other in stored_ids() if other not in needed)]:
+        state = "not trained"
+        if is_stored(id):
+            state = f"test accuracy {json.loads((runs_dir() / id / 'run.json').read_text())['metrics']['test_accuracy']:.3f}"
+        config = needed.get(id)
+        setting = f"lr {config.lr:g}, batch {config.batch_size}, decay {config.weight_decay:g}" if config else "of another profile"
+        print(f"{id:50} {setting:36} {state}")
+
+
+def _needed_runs(profile: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Id -> config of every run of a profile whose data is there."""
+    from lficam.errors import MissingDataError
+    from lficam.experiments import EXPERIMENTS, experiment
+
+    needed = {}
+    for name in EXPERIMENTS:
+        try:
+            needed |= {config.run_id(): config for config in experiment(name, profile, overrides).configs()}
+        except MissingDataError as error:
+            print(f"lficam: {name}: {error}", file=sys.stderr)
+    return needed
+
+
+def _figure_name(number: str) -> str:
+    if number not in {str(n) for n in range(7)}:
+        raise InputError(f"unknown figure {number!r}: expected 1 to 6, or 0 for Table 1")
+    return "table1" if number == "0" else f"fig{number}"
+
+
+def _overrides(pairs: list[str]) -> dict[str, Any]:
+    overrides = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set {pair!r}: expected key=value, such as epochs=2")
+        overrides[key] = value
+    return overrides
+
+
+def _spread(arguments: list[str]) -> list[str]:
+    """`--only 5 6` -> `--only 5 --only 6`, the same for `--set`: typer takes one value an option."""
+    spread, repeated = [], None
+    for argument in arguments:
+        if argument.startswith("-"):
+            repeated = argument if argument in ("--only", "--set") else None
+            first = True
+        elif repeated and not first:
+            spread.append(repeated)
+        else:
+            first = False
+        spread.append(argument)
+    return spread
+
+
+def _fail(message: str) -> None:
+    print(f"lficam: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,224 @@
+"""What each of the seed's figures needs: data set, trunk, methods, settings; and the profiles that scale it.
+
+Seed: the supplementary material of LFI-CAM (ICCV 2021), Table 1 and Figures 1-6.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from lficam.config import RunConfig
+from lficam.datasets import DATASETS, data_fingerprint, dataset_info
+from lficam.errors import InputError, MissingDataError
+from lficam.paths import figures_dir
+from lficam.runs import Run, fit_or_load_all
+from lficam.samples import Dataset
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Setting(NamedTuple):
+    """One of the hyper-parameter settings whose models are compared."""
+
+    lr: float
+    batch_size: int
+    weight_decay: float
+
+
+# The release does not say which five settings were used; its run names carry these three values, so these three vary.
+SETTINGS = (
+    Setting(0.1, 256, 1e-4),
+    Setting(0.1, 128, 5e-4),
+    Setting(0.05, 256, 5e-4),
+    Setting(0.05, 128, 1e-4),
+    Setting(0.01, 64, 5e-4),
+)
+
+
+class Profile(NamedTuple):
+    """How an experiment is scaled.
+
+    stand_ins: prefix of the data sets' names ("" for the real ones).
+    trunks: data set of the seed -> trunk; "" for any.
+    lr_factor, batch_factor: multiply every setting.
+    """
+
+    title: str
+    stand_ins: str
+    trunks: Mapping[str, str]
+    epochs: int
+    lr_factor: float = 1.0
+    batch_factor: float = 1.0
+    precision: str = "float32"
+
+
+_PUBLISHED_TRUNKS = {"imagenet": "resnet50", "cifar100": "cifar_resnet110", "stl10": "resnet18", "catdog": "resnet18"}
+
+PROFILES = {
+    # float32: without AVX-512, bfloat16 on a CPU is ten times slower. The factors come from benchmarks/embedded_rule.py.
+    "embedded": Profile("embedded data, 8 epochs", "digits-", {"": "cifar_resnet8"}, epochs=8, lr_factor=1.0, batch_factor=1 / 8),
+    "quick": Profile("real data, 30 epochs", "", _PUBLISHED_TRUNKS, epochs=30, precision="bfloat16"),
+    "paper": Profile("real data, published recipe", "", _PUBLISHED_TRUNKS, epochs=300, precision="bfloat16"),
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One figure of the seed under one profile.
+
+    name: "table1", "fig1", ... "fig6". slug: what follows it in file names.
+    caption: the seed's, word for word.
+    seed_dataset: the data set of the seed; `dataset` is what the profile uses for it.
+    methods, settings: each method is trained with the first `settings` of SETTINGS.
+    rows: how many test images are shown.
+    """
+
+    name: str
+    slug: str
+    title: str
+    caption: str
+    seed_dataset: str = ""
+    methods: tuple[str, ...] = ()
+    settings: int = 1
+    rows: int = 0
+    profile: str = "embedded"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def stem(self) -> Path:
+        """The figure's files without their suffix: <figures>/<profile>/<name>_<slug>; overrides get a folder of their own."""
+        folder = self.profile
+        if self.overrides:
+            text = json.dumps(dict(self.overrides), sort_keys=True, default=str)
+            folder += "-" + hashlib.sha256(text.encode()).hexdigest()[:8]
+        return figures_dir() / folder / f"{self.name}_{self.slug}"
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set that is used."""
+        return PROFILES[self.profile].stand_ins + self.seed_dataset
+
+    @property
+    def source(self) -> str:
+        """What every picture says of itself: data set and profile."""
+        if not self.methods:
+            return f"{self.profile} profile"
+        return f"{dataset_info(self.dataset).title}, {self.profile} profile"
+
+    def configs(self) -> list[RunConfig]:
+        """The trainings in order: for each method, each setting."""
+        profile = PROFILES[self.profile]
+        configs = []
+        for method in self.methods:
+            for setting in SETTINGS[: self.settings]:
+                values = {
+                    "trunk": profile.trunks.get(self.seed_dataset) or profile.trunks[""],
+                    "epochs": profile.epochs,
+                    "lr": round(setting.lr * profile.lr_factor, 10),
+                    "batch_size": round(setting.batch_size * profile.batch_factor),
+                    "weight_decay": setting.weight_decay,
+                    "precision": profile.precision,
+                }
+                configs.append(RunConfig(dataset=self.dataset, method=method, **(values | dict(self.overrides))))
+        return configs
+
+    def trainings(self) -> "pd.DataFrame":
+        """The trainings as a table: what differs between them and what they share."""
+        import pandas as pd
+
+        columns = ["dataset", "method", "trunk", "epochs", "lr", "batch_size", "weight_decay", "seed", "image_size"]
+        return pd.DataFrame([config.model_dump(include=set(columns)) for config in self.configs()])[columns]
+
+    def runs(self) -> list[Run]:
+        """The trained models in the order of `configs`; trains what the store lacks, with one progress bar."""
+        return fit_or_load_all(self.configs())
+
+    def shown(self, dataset: Dataset) -> list[int]:
+        """The test images in the picture: the first of a seeded shuffle, never picked."""
+        order = torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(0))
+        return order[: self.rows].tolist()
+
+
+_ABN_AND_LFI_CAM = ("abn", "lfi-cam")
+
+EXPERIMENTS = {
+    e.name: e
+    for e in (
+        Experiment("table1", "architecture", "Architecture of the FIN", "Architecture of Feature Importance Network (FIN)."),
+        Experiment(
+            "fig1",
+            "fin_effectiveness",
+            "Effectiveness of the Feature Importance Network",
+            "Visualization of the Feature Importance Network Effectiveness. (a) Input image, (b) Pixel-wise mean feature map from "
+            "the last convolutional layer of LFI-CAM trained without FIN, (c) Pixel-wise mean feature map from the last "
+            "convolutional layer of LFI-CAM trained with FIN, (d) CAM generated from LFI-CAM.",
+            "imagenet",
+            ("lfi-cam-without-fin", "lfi-cam"),
+            rows=5,
+        ),
+        *(
+            Experiment(
+                f"fig{number}",
+                f"explanations_{dataset}",
+                f"Visual explanations of ABN and LFI-CAM: {title}",
+                f"Visual Explanation Results of ABN and LFI-CAM for {title}",
+                dataset,
+                _ABN_AND_LFI_CAM,
+                rows=7,
+            )
+            for number, dataset, title in ((2, "cifar100", "CIFAR100"), (3, "stl10", "STL10"), (4, "imagenet", "ImageNet"))
+        ),
+        *(
+            Experiment(
+                f"fig{number}",
+                f"stability_{dataset}",
+                f"Stability of ABN's and LFI-CAM's maps: {title}",
+                "Examples of stability test on visual explanation. Each row displays CAM results of ABN or LFI-CAM models that "
+                f"were trained with various (5) hyper-parameters on the {title} dataset.",
+                dataset,
+                _ABN_AND_LFI_CAM,
+                settings=len(SETTINGS),
+                rows=6,
+            )
+            for number, dataset, title in ((5, "stl10", "STL10"), (6, "catdog", "Cat&Dog"))
+        ),
+    )
+}
+
+# A figure says itself which data, methods and settings it compares; everything else of a training can be overridden.
+_FIXED = {"dataset", "method"}
+_VARIED = {"lr", "batch_size", "weight_decay"}
+
+
+def experiment(name: str, profile: str = "embedded", overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """An experiment under a profile, checked so far that every training it needs can be configured and finds its data.
+
+    name: "table1", "fig1", ... "fig6".
+    overrides: fields of RunConfig for every training, such as {"epochs": 2}.
+    Raises InputError for an unknown name, profile or override or missing data, pydantic.ValidationError for a wrong value.
+    """
+    if name not in EXPERIMENTS:
+        raise InputError(f"unknown experiment {name!r}: expected one of {', '.join(EXPERIMENTS)}")
+    if profile not in PROFILES:
+        raise InputError(f"unknown profile {profile!r}: expected one of {', '.join(PROFILES)}")
+    if overrides is not None and not isinstance(overrides, Mapping):
+        raise InputError(f"overrides is {overrides!r}: expected a mapping of RunConfig fields such as {{'epochs': 2}}")
+    plan = EXPERIMENTS[name]
+    plan = Experiment(**(vars(plan) | {"profile": profile, "overrides": dict(overrides or {})}))
+    fixed = _FIXED | (_VARIED if plan.settings > 1 else set())
+    allowed = [field for field in RunConfig.model_fields if field not in fixed]
+    for key in plan.overrides:
+        if key not in allowed:
+            raise InputError(f"{key!r} cannot be overridden in {name}: expected one of {', '.join(allowed)}")
+    if plan.methods:
+        if plan.dataset not in DATASETS:
+            raise MissingDataError(f"{name} needs the data set {plan.dataset!r}, which has no loader yet: use --profile embedded")
+        plan.configs()
+        data_fingerprint(plan.dataset, plan.overrides.get("data"))
+    return plan

@@ -1,0 +1,245 @@
+"""From trained runs to a figure: the panels, the table and the verdicts of each of the seed's items.
+
+A notebook calls one of `architecture_figure`, `effectiveness_figure`, `explanation_figure`, `stability_figure`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lficam.architecture import cost_table, fin_table
+from lficam.augmentation import center_crop
+from lficam.cam import resize_map
+from lficam.experiments import Experiment
+from lficam.faithfulness import energy, pointing
+from lficam.inference import Explained
+from lficam.plots import Agreement, Bars, Grid, Panel, draw, rounded
+from lficam.runs import Run
+from lficam.stability import pairwise_stability
+from lficam.verdicts import ACCURACY_MARGIN, Verdict, judge_c1, judge_stability, similar
+
+NAMES = {"abn": "ABN", "lfi-cam": "LFI-CAM", "lfi-cam-without-fin": "LFI-CAM without FIN"}
+
+NOTEBOOK_DPI = 110  # on a screen; keeps a notebook small
+
+# Mean IoU between models, from the figure of the authors' release: computed on the real data set with `iou_published`.
+PUBLISHED_IOU = {("stl10", "abn"): 0.32, ("stl10", "lfi-cam"): 0.64, ("catdog", "abn"): 0.30, ("catdog", "lfi-cam"): 0.73}
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished figure: shown as a picture in a notebook.
+
+    drawing: what it is drawn from. table: its numbers. verdicts: on the claims it can judge, maybe none.
+    images: the pictures a grid shows, sample id -> (3, h, w) in [0, 1].
+    """
+
+    experiment: Experiment
+    drawing: Grid | Bars | Agreement
+    table: pd.DataFrame
+    verdicts: tuple[Verdict, ...] = ()
+    runs: tuple[Run, ...] = ()
+    images: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def draw(self) -> Figure:
+        """The matplotlib figure, drawn anew."""
+        return draw(self.drawing, self.images)
+
+    def __repr__(self) -> str:
+        return f"<{self.experiment.name}: {self.experiment.title}>"
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        self.draw().savefig(buffer, format="png", dpi=NOTEBOOK_DPI)
+        return buffer.getvalue()
+
+
+def pictures(run: Run, indices: Sequence[int]) -> dict[str, Tensor]:
+    """The test images as the model sees them: id -> (3, h, w) in [0, 1]."""
+    test, index = run.dataset.test, list(indices)
+    crops = center_crop(test.images[index], test.shapes[index], run.config.image_size)
+    return {test.ids[i]: crops[position] for position, i in enumerate(index)}
+
+
+def architecture_figure(experiment: Experiment) -> Result:
+    """Table 1 beside the real modules, and what each part costs."""
+    costs = cost_table()
+    source = "ResNet-50, K = 2048, one 224×224 image; counted on the modules"
+    bars = Bars("What each part costs", source, list(costs.index), costs.round(4).to_dict("list"))
+    return Result(experiment, bars, fin_table())
+
+
+def effectiveness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
+    """Fig. 1: input, mean feature map without and with FIN, CAM; with C1 judged on all test images that have masks."""
+    without, with_fin = runs
+    columns = [
+        ("(a) input", None, None),
+        ("(b) mean feature map,\ntrained without FIN", without, without.explained.mean_features),
+        ("(c) mean feature map,\ntrained with FIN", with_fin, with_fin.explained.mean_features),
+        ("(d) CAM of LFI-CAM", with_fin, with_fin.explained.cam),
+    ]
+    test, shown = with_fin.dataset.test, experiment.shown(with_fin.dataset)
+    names = ["b_mean_feature_map_without_fin", "c_mean_feature_map_with_fin", "d_cam"]
+    scores = {name: _localisation(cams, run) for name, (_, run, cams) in zip(names, columns[1:], strict=True)}
+    panels = []
+    for row, i in enumerate(shown):
+        panels.append(Panel(test.ids[i], row, 0, f"true: {_true_class(with_fin, i)}"))
+        for column, (name, (_, run, cams)) in enumerate(zip(names, columns[1:], strict=True), 1):
+            caption = _prediction(run, i)
+            if scores[name] is not None:
+                caption += f", inside {scores[name]['energy'][i]:.0%}"
+            panels.append(Panel(test.ids[i], row, column, caption, rounded(cams[i])))
+    footnote = "Under each map: predicted class and its probability"
+    footnote += ", share of the map's sum inside the true mask." if test.masks is not None else "."
+    grid = Grid(experiment.title, experiment.source, [c[0] for c in columns], [""] * len(shown), panels, footnote=footnote)
+    rows = []
+    for name, (_, run, _) in zip(names, columns[1:], strict=True):
+        row = {"map": name, "method": NAMES[run.config.method], "test_accuracy": run.metrics["test_accuracy"]}
+        row |= {metric: values.mean().item() for metric, values in (scores[name] or {}).items()}
+        rows.append(row | {"effective_channels": _effective_channels(run.explained), "channels": run.model.num_features})
+    b, c, d = (scores[name] and scores[name]["energy"] for name in names)
+    return Result(experiment, grid, pd.DataFrame(rows), (judge_c1(d, c, b),), tuple(runs), pictures(with_fin, shown))
+
+
+def explanation_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
+    """Figs. 2-4: the maps of ABN and LFI-CAM on the same test images."""
+    dataset = runs[0].dataset
+    shown = experiment.shown(dataset)
+    panels, rows = [], []
+    for column, i in enumerate(shown):
+        panels.append(Panel(dataset.test.ids[i], 0, column, f"true: {_true_class(runs[0], i)}"))
+        for row, run in enumerate(runs, 1):
+            panels.append(Panel(dataset.test.ids[i], row, column, _prediction(run, i), rounded(run.explained.cam[i])))
+    for run in runs:
+        row = {"method": NAMES[run.config.method], "test_accuracy": run.metrics["test_accuracy"]}
+        row |= {metric: values.mean().item() for metric, values in (_localisation(run.explained.cam, run) or {}).items()}
+        rows.append(row | {"seconds": run.metrics["seconds"]})
+    row_titles = ["input", *(NAMES[run.config.method] for run in runs)]
+    footnote = "Under each map: predicted class and its probability; × marks a wrong one."
+    grid = Grid(experiment.title, experiment.source, [""] * len(shown), row_titles, panels, footnote=footnote)
+    return Result(experiment, grid, pd.DataFrame(rows), (), tuple(runs), pictures(runs[0], shown))
+
+
+def stability_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
+    """Figs. 5 and 6: the maps of both methods under five settings, their IoU, and C2 and C3 judged on all test images."""
+    dataset, size = runs[0].dataset, (runs[0].config.image_size,) * 2
+    shown = experiment.shown(dataset)
+    methods = {method: [run for run in runs if run.config.method == method] for method in experiment.methods}
+    pairs = {method: stability_pairs(own, size) for method, own in methods.items()}
+    panels, row_titles, row_notes = [], [], []
+    for n, i in enumerate(shown):
+        id = dataset.test.ids[i]
+        panels.append(Panel(id, 2 * n + 0.5, 0, f"true: {_true_class(runs[0], i)}"))
+        for m, (method, own) in enumerate(methods.items()):
+            row_titles.append(NAMES[method])
+            iou = pairs[method].query("metric == 'iou' and id == @id")["value"].mean()
+            row_notes.append(f"IoU\n{iou:.2f}")
+            for column, run in enumerate(own, 1):
+                panels.append(Panel(id, 2 * n + m, column, _prediction(run, i), rounded(run.explained.cam[i])))
+    table = pd.concat(
+        [_stability_table(experiment, method, own, pairs[method]) for method, own in methods.items()], ignore_index=True
+    )
+    grid = Grid(
+        experiment.title,
+        experiment.source,
+        ["input", *(_setting_title(k, [own[k] for own in methods.values()], table) for k in range(experiment.settings))],
+        row_titles,
+        panels,
+        row_notes,
+        footnote="Under each map: predicted class and its probability; × marks a wrong one. IoU: mean over all pairs of settings "
+        "at threshold 100/255.\nAbove each column: its settings and test accuracies; * marks one more than "
+        f"{100 * ACCURACY_MARGIN:.0f} points below the best of its method.",
+    )
+    verdicts = tuple(_judge(claim, method, table) for claim, method in (("C2", "abn"), ("C3", "lfi-cam")))
+    return Result(experiment, grid, table, verdicts, tuple(runs), pictures(runs[0], shown))
+
+
+def agreement_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
+    """Mean IoU between every two settings: a heat map a method, and as a table with one row a pair."""
+    methods, tables = {}, []
+    for method in experiment.methods:
+        own = [run for run in runs if run.config.method == method]
+        pairs = stability_pairs(own, (own[0].config.image_size,) * 2).query("metric == 'iou'")
+        means = pairs.groupby(["a", "b"], as_index=False)["value"].mean().rename(columns={"value": "iou"})
+        matrix = torch.eye(len(own))
+        for a, b, value in means.itertuples(index=False):
+            matrix[int(a) - 1, int(b) - 1] = matrix[int(b) - 1, int(a) - 1] = value
+        methods[NAMES[method]] = matrix.tolist()
+        tables.append(means.assign(method=NAMES[method]))
+    return Result(experiment, Agreement(experiment.source, methods), pd.concat(tables, ignore_index=True))
+
+
+def stability_pairs(runs: Sequence[Run], size: tuple[int, int]) -> pd.DataFrame:
+    """`pairwise_stability` of runs that differ in their setting, over all test images; settings are named "1", "2", ..."""
+    return pairwise_stability({str(k): (run.explained.ids, run.explained.cam) for k, run in enumerate(runs, 1)}, size)
+
+
+def _stability_table(experiment: Experiment, method: str, runs: Sequence[Run], pairs: pd.DataFrame) -> pd.DataFrame:
+    """One row a setting (its mean over the pairs it is part of), then one for all settings and one for the similar ones."""
+    accuracy = {str(k): run.metrics["test_accuracy"] for k, run in enumerate(runs, 1)}
+    alike = similar(accuracy)
+    rows = []
+    for (setting, value), run in zip(accuracy.items(), runs, strict=True):
+        of_setting = pairs[(pairs["a"] == setting) | (pairs["b"] == setting)]
+        hyper = {key: getattr(run.config, key) for key in ("lr", "batch_size", "weight_decay", "epochs")}
+        row = {"method": NAMES[method], "setting": setting, **hyper, "test_accuracy": value, "similar": setting in alike}
+        rows.append(row | _mean_metrics(of_setting) | {"seconds": run.metrics["seconds"]})
+    summaries = {"all": pairs, "similar": pairs[pairs["a"].isin(alike) & pairs["b"].isin(alike)]}
+    for setting, chosen in summaries.items():
+        published = PUBLISHED_IOU.get((experiment.seed_dataset, method))
+        count = len(runs) if setting == "all" else len(alike)
+        row = {"method": NAMES[method], "setting": setting, "settings": count, **_mean_metrics(chosen)}
+        rows.append(row | ({"published_iou_on_other_data": published} if setting == "all" else {}))
+    return pd.DataFrame(rows)
+
+
+def _mean_metrics(pairs: pd.DataFrame) -> dict[str, float]:
+    return pairs.groupby("metric")["value"].mean().to_dict()
+
+
+def _judge(claim: str, method: str, table: pd.DataFrame) -> Verdict:
+    own = table[table["method"] == NAMES[method]]
+    row = own[own["setting"] == "similar"].iloc[0]
+    mean = None if pd.isna(row.get("iou")) else float(row["iou"])
+    return judge_stability(claim, NAMES[method], mean, int(row["settings"]), int(own["similar"].notna().sum()))
+
+
+def _setting_title(k: int, runs: Sequence[Run], table: pd.DataFrame) -> str:
+    config = runs[0].config
+    lines = [f"setting {k + 1}", f"lr {config.lr:g}", f"batch {config.batch_size}", f"decay {config.weight_decay:g}"]
+    for run in runs:
+        name = NAMES[run.config.method]
+        row = table[(table["method"] == name) & (table["setting"] == str(k + 1))].iloc[0]
+        lines.append(f"{name} {row['test_accuracy']:.1%}{'' if row['similar'] else '*'}")
+    return "\n".join(lines)
+
+
+def _true_class(run: Run, i: int) -> str:
+    return run.dataset.classes[run.dataset.test.labels[i]]
+
+
+def _prediction(run: Run, i: int) -> str:
+    """Predicted class and its probability; a cross marks a wrong one."""
+    probability, label = run.explained.probabilities[i].max(0)
+    wrong = "" if label == run.dataset.test.labels[i] else " ×"
+    return f"{run.dataset.classes[label]} {probability:.2f}{wrong}"
+
+
+def _localisation(cams: Tensor, run: Run) -> dict[str, Tensor] | None:
+    """Pointing and energy (N,) of the maps on all test images; None where there are no masks."""
+    masks = run.dataset.test.masks
+    if masks is None:
+        return None
+    maps = resize_map(cams, masks.shape[-2:])
+    return {"pointing": pointing(maps, masks), "energy": energy(maps, masks)}
+
+
+def _effective_channels(explained: Explained) -> float:
+    """exp(H(w)), mean over images: how many of the K channels the importance spreads over; K when it is uniform."""
+    w = explained.importance
+    return torch.special.entr(w).sum(1).exp().mean().item()

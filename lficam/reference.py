@@ -1,0 +1,73 @@
+"""Maintainers only, `make reference`: remake what is committed.
+
+`figures/reference/` gets the embedded figures and one figure of synthetic maps; the notebooks get the outputs of an embedded run.
+The tests compare with these files and never write them.
+"""
+
+import shutil
+import sys
+
+import nbformat
+import torch
+from nbclient import NotebookClient
+
+from lficam.experiments import EXPERIMENTS, experiment
+from lficam.outputs import SUFFIXES
+from lficam.paths import figures_dir, repository
+from lficam.plots import DPI, Grid, Panel, draw_grid, rounded
+from lficam.reproduce import make_figures, notebook
+
+
+def synthetic() -> tuple[Grid, dict[str, torch.Tensor]]:
+    """A grid of fixed pictures and maps with every feature of a stability figure; its pixels must never change unnoticed."""
+    ramp = torch.linspace(0, 1, 24)
+    pictures = {
+        "ramp": torch.stack([ramp.expand(24, 24), ramp.expand(24, 24).T, torch.zeros(24, 24)]),
+        "checks": ((torch.arange(24) // 4)[:, None] + (torch.arange(24) // 4) % 2).remainder(2).float().expand(3, 24, 24),
+    }
+    panels = []
+    for row, id in enumerate(pictures):
+        panels.append(Panel(id, 2 * row + 0.5, 0, f"true: {id}"))
+        for method in range(2):
+            for column in range(3):
+                cam = torch.zeros(1, 6, 6)
+                cam[0, 2 * method : 2 * method + 2, 2 * column : 2 * column + 2] = 1
+                panels.append(Panel(id, 2 * row + method, column + 1, f"{id} {column / 2:.2f}", rounded(cam)))
+    titles = ["input", *(f"setting {k}\nlr 0.{k}" for k in (1, 2, 3))]
+    rows = ["ABN", "LFI-CAM"] * 2
+    notes = [f"IoU\n0.{k}0" for k in range(4)]
+    return Grid("Synthetic maps", "fixed values, no data set", titles, rows, panels, notes, "A footnote\non two lines."), pictures
+
+
+def main() -> None:
+    """Remake everything; the trained runs in the store are used."""
+    root = repository()
+    if root is None:
+        sys.exit("lficam: the reference belongs to a checkout of the repository")
+    outcome = make_figures("embedded")
+    if outcome.failed:
+        sys.exit(f"lficam: {outcome.failed}")
+    target = root / "figures" / "reference"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for name in EXPERIMENTS:
+        stem = experiment(name).stem
+        for suffix in SUFFIXES:
+            if suffix != ".pdf":  # the same picture again
+                shutil.copy(stem.with_name(stem.name + suffix), target)
+        _execute_in_place(name)
+    shutil.copy(figures_dir() / "embedded" / "REPORT.md", target)
+    draw_grid(*synthetic()).savefig(target / "synthetic.png", dpi=DPI)
+
+
+def _execute_in_place(name: str) -> None:
+    """Store the outputs of an embedded run in a notebook, without times, so that the same outputs give the same file."""
+    file = notebook(name)
+    content = nbformat.read(file, as_version=4)
+    client = NotebookClient(content, kernel_name="python3", record_timing=False, resources={"metadata": {"path": file.parent}})
+    client.execute()
+    nbformat.write(content, file)
+
+
+if __name__ == "__main__":
+    main()
