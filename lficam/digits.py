@@ -31,7 +31,7 @@ class Recipe(NamedTuple):
 RECIPES = {
     "digits-cifar100": Recipe(tuple(range(10)), size=32, fragments=4, seed=100),
     "digits-stl10": Recipe(tuple(range(10)), size=28, fragments=3, seed=10),
-    "digits-imagenet": Recipe(tuple(range(10)), size=36, fragments=5, seed=1000),
+    "digits-imagenet": Recipe(tuple(range(10)), size=36, fragments=3, seed=1000),
     "digits-catdog": Recipe((3, 5), size=28, fragments=4, seed=2, train=1000),
 }
 

@@ -94,8 +94,8 @@ def effectiveness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
             if scores[name] is not None:
                 caption += f", inside {scores[name]['energy'][i]:.0%}"
             panels.append(Panel(test.ids[i], row, column, caption, rounded(cams[i])))
-    footnote = "Under each map: predicted class and its probability"
-    footnote += ", share of the map's sum inside the true mask." if test.masks is not None else "."
+    footnote = "Under each map: predicted class and its probability, × marks a wrong one"
+    footnote += "; share of the map's sum inside the true mask." if test.masks is not None else "."
     grid = Grid(experiment.title, experiment.source, [c[0] for c in columns], [""] * len(shown), panels, footnote=footnote)
     rows = []
     for name, (_, run, _) in zip(names, columns[1:], strict=True):
@@ -195,7 +195,8 @@ def _stability_table(experiment: Experiment, method: str, runs: Sequence[Run], p
         count = len(runs) if setting == "all" else len(alike)
         row = {"method": NAMES[method], "setting": setting, "settings": count, **_mean_metrics(chosen)}
         rows.append(row | ({"published_iou_on_other_data": published} if setting == "all" else {}))
-    return pd.DataFrame(rows)
+    # Nullable integers: the rows that summarise have no batch size, and 32 must not become 32.0.
+    return pd.DataFrame(rows).astype({"batch_size": "Int64", "epochs": "Int64", "settings": "Int64"})
 
 
 def _mean_metrics(pairs: pd.DataFrame) -> dict[str, float]:

@@ -28,7 +28,7 @@ def save(result: Result) -> list[str]:
         with atomic_file(files[suffix]) as temporary:
             figure.savefig(temporary, dpi=DPI, metadata=metadata)
     with atomic_file(files[".csv"]) as temporary:
-        result.table.to_csv(temporary, index=False)
+        result.table.to_csv(temporary, index=False, float_format="%.6g")
     with atomic_file(files[".json"]) as temporary:
         record = provenance(result) | {"sha256": {file.name: sha256(file) for file in list(files.values())[:3]}}
         temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False))

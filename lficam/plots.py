@@ -106,10 +106,10 @@ def draw_grid(grid: Grid, images: Mapping[str, Tensor]) -> Figure:
     right = 0.55 if grid.row_notes else 0.1
     columns, rows = len(grid.column_titles), len(grid.row_titles)
     pitch = (PAGE_WIDTH - left - right) / columns
-    cell = min(pitch - 0.06, 1.25)
+    cell = min(pitch - 0.06, 1.25 if rows <= 6 else 0.7)
     caption = LINE * max(panel.caption.count("\n") + 1 for panel in grid.panels) + 0.07
-    header = LINE * max(title.count("\n") + 1 for title in grid.column_titles) + 0.08
-    top, foot = 0.5 + header, 0.5 + LINE * (grid.footnote.count("\n") + 1 if grid.footnote else 0)
+    header = LINE * max(title.count("\n") + 1 for title in grid.column_titles) + 0.08 if any(grid.column_titles) else 0
+    top, foot = 0.52 + header, 0.5 + LINE * (grid.footnote.count("\n") + 1 if grid.footnote else 0)
     height = top + rows * (cell + caption) + foot
     figure = Figure(figsize=(PAGE_WIDTH, height), dpi=DPI)
 
@@ -138,11 +138,11 @@ def draw_grid(grid: Grid, images: Mapping[str, Tensor]) -> Figure:
 
 
 def _color_bar(figure: Figure, label: str, height: float) -> None:
-    axes = figure.add_axes((0.1 / PAGE_WIDTH, 0.28 / height, 2.2 / PAGE_WIDTH, 0.09 / height))
+    axes = figure.add_axes((0.18 / PAGE_WIDTH, 0.28 / height, 2.2 / PAGE_WIDTH, 0.09 / height))
     bar = figure.colorbar(ScalarMappable(cmap=COLOR_MAP), cax=axes, orientation="horizontal", ticks=[0, 0.5, 1])
     bar.ax.tick_params(labelsize=TEXT, length=2, pad=1)
     bar.outline.set_linewidth(0.4)
-    figure.text(2.45 / PAGE_WIDTH, 0.325 / height, label, fontsize=TEXT, va="center")
+    figure.text(2.53 / PAGE_WIDTH, 0.325 / height, label, fontsize=TEXT, va="center")
 
 
 def draw_bars(bars: Bars) -> Figure:

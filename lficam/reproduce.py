@@ -29,6 +29,10 @@ NOTEBOOKS = {
 }
 
 
+# Kernels warn on every start that they talk over TCP; here only this machine listens.
+_QUIET = {"extra_arguments": ["--IPKernelApp.log_level=40"]}
+
+
 @dataclass
 class Outcome:
     """What became of each figure.
@@ -124,7 +128,9 @@ def _execute(plan: Experiment) -> str | None:
     print(f"{plan.name}: notebooks/{source.name}", flush=True)
     parameters = {"profile": plan.profile, "overrides": dict(plan.overrides)}
     try:
-        papermill.execute_notebook(source, target, parameters, kernel_name="python3", progress_bar=False, cwd=source.parent)
+        papermill.execute_notebook(
+            source, target, parameters, kernel_name="python3", progress_bar=False, cwd=source.parent, **_QUIET
+        )
     except papermill.PapermillExecutionError as error:
         return f"notebooks/{source.name}, cell {error.cell_index}: {error.ename}: {error.evalue} (traceback in {target})"
     return None

@@ -1,0 +1,24 @@
+"""Tests and notebooks write to temporary folders.
+
+Trained runs that are in the store already are copied there, so that they need not be trained again.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Set on import, before pytest collects the notebooks: their kernels inherit the environment.
+_TEMPORARY = Path(tempfile.mkdtemp(prefix="lficam-tests-"))
+_STORE = Path(os.environ.get("LFICAM_RUNS") or Path(__file__).parent / "runs")
+if _STORE.is_dir():
+    shutil.copytree(_STORE, _TEMPORARY / "runs", ignore=shutil.ignore_patterns(".*"))
+for name in ("runs", "figures", "data"):
+    os.environ[f"LFICAM_{name.upper()}"] = str(_TEMPORARY / name)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove what the tests made."""
+    shutil.rmtree(_TEMPORARY, ignore_errors=True)

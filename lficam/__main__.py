@@ -1,0 +1,5 @@
+"""`python -m lficam` is the command line."""
+
+from lficam.cli import main
+
+main()

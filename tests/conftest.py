@@ -1,0 +1,26 @@
+import json
+
+import pytest
+from helpers import file_of
+
+from lficam.experiments import EXPERIMENTS, Experiment, experiment
+from lficam.reproduce import Outcome, make_figures
+
+
+@pytest.fixture(scope="session")
+def outcome() -> Outcome:
+    """All embedded figures, made once for the whole session from nothing (or from runs that were trained before)."""
+    return make_figures("embedded")
+
+
+@pytest.fixture(scope="session", params=EXPERIMENTS)
+def plan(request: pytest.FixtureRequest, outcome: Outcome) -> Experiment:
+    """Each embedded figure, made."""
+    assert request.param not in outcome.failed, outcome.failed[request.param]
+    return experiment(request.param)
+
+
+@pytest.fixture(scope="session")
+def record(plan: Experiment) -> dict:
+    """The JSON of each embedded figure."""
+    return json.loads(file_of(plan, ".json").read_text())

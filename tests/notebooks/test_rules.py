@@ -1,0 +1,77 @@
+"""What every notebook must look like; that they run is checked by nbval on the notebooks themselves."""
+
+import json
+
+import nbformat
+import pytest
+
+from lficam.experiments import EXPERIMENTS
+from lficam.paths import repository
+from lficam.reproduce import NOTEBOOKS
+
+FILES = sorted((repository() / "notebooks").glob("*.ipynb"))
+MAXIMUM_BYTES = 500_000
+
+
+@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+def file(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(file):
+    content = nbformat.read(file, as_version=4)
+    nbformat.validate(content)
+    return content
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_there_is_one_for_every_figure():
+    assert [file.stem for file in FILES] == list(NOTEBOOKS.values())
+    assert list(NOTEBOOKS) == list(EXPERIMENTS)
+
+
+def test_one_parameters_cell_with_the_two_parameters(notebook):
+    tagged = [cell for cell in code_cells(notebook) if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    values = {}
+    exec(tagged[0].source, values)
+    assert (values["profile"], values["overrides"]) == ("embedded", {})
+
+
+def test_it_is_an_argument_and_defines_nothing(notebook):
+    for cell in code_cells(notebook):
+        lines = cell.source.splitlines()
+        assert len(lines) <= 15
+        assert not any(line.lstrip().startswith(("def ", "class ", "!", "%")) for line in lines)
+
+
+def test_kernel_is_python3(notebook):
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_it_opens_with_title_caption_and_what_to_look_for(file, notebook):
+    name = next(name for name, stem in NOTEBOOKS.items() if stem == file.stem)
+    first = notebook.cells[0].source
+    assert first.startswith("# ")
+    assert EXPERIMENTS[name].caption in first
+    assert "*What to look for:*" in first
+    assert "Claim C" in first or "judges no claim" in first
+
+
+def test_it_is_committed_with_the_outputs_of_an_embedded_run_in_order(file, notebook):
+    cells = code_cells(notebook)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    kinds = [kind for cell in cells for output in cell.outputs for kind in output.get("data", {})]
+    assert "image/png" in kinds
+    assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
+    assert file.stat().st_size < MAXIMUM_BYTES
+
+
+def test_it_holds_no_path_of_a_machine(file):
+    text = json.dumps(json.loads(file.read_text()))
+    assert "/home/" not in text
+    assert "/tmp/" not in text
