@@ -77,48 +77,36 @@ def architecture_figure(experiment: Experiment) -> Result:
 def effectiveness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Fig. 1: input, mean feature map without and with FIN, CAM; with C1 judged on all test images that have masks."""
     without, with_fin = runs
-    columns = [
-        ("(a) input", None, None),
-        ("(b) mean feature map,\ntrained without FIN", without, without.explained.mean_features),
-        ("(c) mean feature map,\ntrained with FIN", with_fin, with_fin.explained.mean_features),
-        ("(d) CAM of LFI-CAM", with_fin, with_fin.explained.cam),
-    ]
-    test, shown = with_fin.dataset.test, experiment.shown(with_fin.dataset)
-    names = ["b_mean_feature_map_without_fin", "c_mean_feature_map_with_fin", "d_cam"]
-    scores = {name: _localisation(cams, run) for name, (_, run, cams) in zip(names, columns[1:], strict=True)}
-    panels = []
-    for row, i in enumerate(shown):
-        panels.append(Panel(test.ids[i], row, 0, f"true: {_true_class(with_fin, i)}"))
-        for column, (name, (_, run, cams)) in enumerate(zip(names, columns[1:], strict=True), 1):
-            caption = _prediction(run, i)
-            if scores[name] is not None:
-                caption += f", inside {scores[name]['energy'][i]:.0%}"
-            panels.append(Panel(test.ids[i], row, column, caption, rounded(cams[i])))
+    columns = {
+        "(b) mean feature map,\ntrained without FIN": (without, without.explained.mean_features),
+        "(c) mean feature map,\ntrained with FIN": (with_fin, with_fin.explained.mean_features),
+        "(d) CAM of LFI-CAM": (with_fin, with_fin.explained.cam),
+    }
+    shown, rows, energies = experiment.shown(with_fin.dataset), [], []
+    panels = [_input_panel(with_fin, i, row, 0) for row, i in enumerate(shown)]
+    for column, (title, (run, cams)) in enumerate(columns.items(), 1):
+        scores = _localisation(cams, run)
+        energies.append(scores.get("energy"))
+        for row, i in enumerate(shown):
+            inside = f", inside {scores['energy'][i]:.0%}" if scores else ""
+            panels.append(Panel(run.explained.ids[i], row, column, _prediction(run, i) + inside, rounded(cams[i])))
+        spread = {"effective_channels": _effective_channels(run.explained), "channels": run.model.num_features}
+        rows.append({"map": title.replace("\n", " ")} | _table_row(run, scores) | spread)
     footnote = "Under each map: predicted class and its probability, × marks a wrong one"
-    footnote += "; share of the map's sum inside the true mask." if test.masks is not None else "."
-    grid = Grid(experiment.title, experiment.source, [c[0] for c in columns], [""] * len(shown), panels, footnote=footnote)
-    rows = []
-    for name, (_, run, _) in zip(names, columns[1:], strict=True):
-        row = {"map": name, "method": NAMES[run.config.method], "test_accuracy": run.metrics["test_accuracy"]}
-        row |= {metric: values.mean().item() for metric, values in (scores[name] or {}).items()}
-        rows.append(row | {"effective_channels": _effective_channels(run.explained), "channels": run.model.num_features})
-    b, c, d = (scores[name] and scores[name]["energy"] for name in names)
+    footnote += "; share of the map's sum inside the true mask." if scores else "."
+    grid = Grid(experiment.title, experiment.source, ["(a) input", *columns], [""] * len(shown), panels, footnote=footnote)
+    b, c, d = energies
     return Result(experiment, grid, pd.DataFrame(rows), (judge_c1(d, c, b),), tuple(runs), pictures(with_fin, shown))
 
 
 def explanation_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Figs. 2-4: the maps of ABN and LFI-CAM on the same test images."""
-    dataset = runs[0].dataset
-    shown = experiment.shown(dataset)
-    panels, rows = [], []
-    for column, i in enumerate(shown):
-        panels.append(Panel(dataset.test.ids[i], 0, column, f"true: {_true_class(runs[0], i)}"))
-        for row, run in enumerate(runs, 1):
-            panels.append(Panel(dataset.test.ids[i], row, column, _prediction(run, i), rounded(run.explained.cam[i])))
-    for run in runs:
-        row = {"method": NAMES[run.config.method], "test_accuracy": run.metrics["test_accuracy"]}
-        row |= {metric: values.mean().item() for metric, values in (_localisation(run.explained.cam, run) or {}).items()}
-        rows.append(row | {"seconds": run.metrics["seconds"]})
+    shown, rows = experiment.shown(runs[0].dataset), []
+    panels = [_input_panel(runs[0], i, 0, column) for column, i in enumerate(shown)]
+    for row, run in enumerate(runs, 1):
+        for column, i in enumerate(shown):
+            panels.append(Panel(run.explained.ids[i], row, column, _prediction(run, i), rounded(run.explained.cam[i])))
+        rows.append(_table_row(run, _localisation(run.explained.cam, run)) | {"seconds": run.metrics["seconds"]})
     row_titles = ["input", *(NAMES[run.config.method] for run in runs)]
     footnote = "Under each map: predicted class and its probability; × marks a wrong one."
     grid = Grid(experiment.title, experiment.source, [""] * len(shown), row_titles, panels, footnote=footnote)
@@ -134,7 +122,7 @@ def stability_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     panels, row_titles, row_notes = [], [], []
     for n, i in enumerate(shown):
         id = dataset.test.ids[i]
-        panels.append(Panel(id, 2 * n + 0.5, 0, f"true: {_true_class(runs[0], i)}"))
+        panels.append(_input_panel(runs[0], i, 2 * n + 0.5, 0))
         for m, (method, own) in enumerate(methods.items()):
             row_titles.append(NAMES[method])
             iou = pairs[method].query("metric == 'iou' and id == @id")["value"].mean()
@@ -220,8 +208,10 @@ def _setting_title(k: int, runs: Sequence[Run], table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _true_class(run: Run, i: int) -> str:
-    return run.dataset.classes[run.dataset.test.labels[i]]
+def _input_panel(run: Run, i: int, row: float, column: int) -> Panel:
+    """Test image i without a map, its true class below."""
+    test = run.dataset.test
+    return Panel(test.ids[i], row, column, f"true: {run.dataset.classes[test.labels[i]]}")
 
 
 def _prediction(run: Run, i: int) -> str:
@@ -231,13 +221,19 @@ def _prediction(run: Run, i: int) -> str:
     return f"{run.dataset.classes[label]} {probability:.2f}{wrong}"
 
 
-def _localisation(cams: Tensor, run: Run) -> dict[str, Tensor] | None:
-    """Pointing and energy (N,) of the maps on all test images; None where there are no masks."""
+def _localisation(cams: Tensor, run: Run) -> dict[str, Tensor]:
+    """Pointing and energy (N,) of the maps on all test images; empty where there are no masks."""
     masks = run.dataset.test.masks
     if masks is None:
-        return None
+        return {}
     maps = resize_map(cams, masks.shape[-2:])
     return {"pointing": pointing(maps, masks), "energy": energy(maps, masks)}
+
+
+def _table_row(run: Run, scores: Mapping[str, Tensor]) -> dict[str, object]:
+    """Method, accuracy, and the mean of each score."""
+    means = {metric: values.mean().item() for metric, values in scores.items()}
+    return {"method": NAMES[run.config.method], "test_accuracy": run.metrics["test_accuracy"]} | means
 
 
 def _effective_channels(explained: Explained) -> float:

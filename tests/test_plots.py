@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers import REFERENCE
 from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -77,7 +78,7 @@ def test_overlay_upsamples_bilinearly():
 
 def test_text_is_seven_points_or_more_inside_the_page_and_does_not_overlap():
     figure = draw_grid(*synthetic())
-    renderer = figure.canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     boxes = [text.get_window_extent(renderer) for text in figure.texts if text.get_text()]
     assert min(text.get_fontsize() for text in figure.texts) >= 7
     assert figure.get_figwidth() <= 6.9
