@@ -18,6 +18,8 @@ if _STORE.is_dir():
 for name in ("runs", "figures", "data"):
     os.environ[f"LFICAM_{name.upper()}"] = str(_TEMPORARY / name)
 
+os.environ["ACCELERATE_USE_CPU"] = "true"  # what the tests compare bit by bit is a CPU's arithmetic
+
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove what the tests made."""

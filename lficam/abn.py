@@ -85,6 +85,7 @@ def _with_stride_one(stage: nn.Module) -> nn.Module:
         if isinstance(module, nn.Conv2d):
             module.stride = (1, 1)
         for name, child in module.named_children():
-            if isinstance(child, nn.AvgPool2d | nn.MaxPool2d) and child.stride != 1:
+            pools = not list(child.parameters())  # a residual block has a `stride` too
+            if pools and getattr(child, "stride", 1) not in (1, (1, 1)):
                 setattr(module, name, nn.Identity())
     return stage

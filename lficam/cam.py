@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lficam.errors import InputError
+
 
 class Explanation(NamedTuple):
     """What a model predicts for N images and where it looks.
@@ -60,10 +62,26 @@ def class_activation_map(features: Tensor, importance: Tensor) -> Tensor:
 
 
 def mean_feature_map(features: Tensor) -> Tensor:
-    """Pixel-wise mean over the channels of (N, K, u, v), normalised: (N, 1, u, v) in [0, 1]. Columns (b), (c) of Fig. 1."""
-    return normalize_map(features.mean(1, keepdim=True))
+    """Pixel-wise mean over the channels of (N, K, u, v), normalised: (N, 1, u, v) in [0, 1]. Columns (b), (c) of Fig. 1.
+
+    Summed in double precision, so that rounding makes no pattern where there is none.
+    """
+    return normalize_map(features.double().mean(1, keepdim=True).to(features.dtype))
+
+
+def check_maps(*batches: Tensor) -> None:
+    """Raises InputError unless all are maps (N, 1, h, w) of one shape with finite values."""
+    shapes = [tuple(batch.shape) for batch in batches]
+    if len(set(shapes)) > 1 or len(shapes[0]) != 4 or shapes[0][1] != 1:
+        raise InputError(f"expected maps (N, 1, h, w) of one shape, got {' and '.join(map(str, shapes))}")
+    for batch in batches:
+        if (bad := ~torch.isfinite(batch).flatten(1).all(1)).any():
+            raise InputError(f"map {int(bad.int().argmax())} of the batch holds NaN or infinity: expected values in [0, 1]")
 
 
 def resize_map(cam: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring (N, 1, u, v) to `size` = (h, w), bilinearly, and normalise again: the form in which maps are shown and compared."""
-    return normalize_map(F.interpolate(cam.float(), size=size, mode="bilinear", align_corners=False))
+    """Bring (N, 1, u, v) to `size` = (h, w), bilinearly, and normalise: the form in which maps are shown and compared.
+
+    Normalised before as well, which changes nothing but keeps the rounding of a constant map from becoming a pattern.
+    """
+    return normalize_map(F.interpolate(normalize_map(cam.float()), size=size, mode="bilinear", align_corners=False))

@@ -43,7 +43,7 @@ class RunConfig(BaseModel):
     @classmethod
     def _fill_in(cls, given: Any) -> Any:
         """Defaults that depend on other fields are written out, so that leaving one out and naming it give one id."""
-        if not isinstance(given, dict) or given.get("dataset") not in DATASETS:
+        if not isinstance(given, dict) or given.get("dataset") not in list(DATASETS):
             return given
         info = dataset_info(given["dataset"])
         trunk = given.get("trunk", cls.model_fields["trunk"].default)

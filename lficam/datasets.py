@@ -78,11 +78,12 @@ def load_dataset(name: str, folder: str | None = None, image_size: int | None = 
     Raises InputError if the data is missing or cannot be read.
     """
     info = dataset_info(name)
-    return _load(name, _root(name, folder), image_size or info.image_size)
+    root = _root(name, folder)
+    return _load(name, root, image_size or info.image_size, info.fingerprint(root))
 
 
 @lru_cache(maxsize=2)
-def _load(name: str, root: Path, image_size: int) -> Dataset:
+def _load(name: str, root: Path, image_size: int, fingerprint: str) -> Dataset:
     return dataset_info(name).load(root, image_size)
 
 

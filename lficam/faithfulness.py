@@ -6,6 +6,7 @@ Maps (N, 1, h, w) in [0, 1]; masks (N, 1, h, w) bool.
 import torch
 from torch import Tensor
 
+from lficam.cam import check_maps
 from lficam.errors import InputError
 
 
@@ -31,7 +32,6 @@ def energy(cam: Tensor, mask: Tensor) -> Tensor:
 
 
 def _check(cam: Tensor, mask: Tensor) -> None:
-    if cam.shape != mask.shape or cam.ndim != 4 or cam.shape[1] != 1:
-        raise InputError(f"expected maps and masks (N, 1, h, w) of one shape, got {tuple(cam.shape)} and {tuple(mask.shape)}")
+    check_maps(cam, mask)
     if mask.dtype != torch.bool:
         raise InputError(f"expected masks of dtype torch.bool, got {mask.dtype}: compare with a threshold first")

@@ -47,7 +47,10 @@ def read_image(file: Path, side: int) -> tuple[np.ndarray, tuple[int, int]]:
     try:
         with Image.open(file) as image:
             image.draft("RGB", (2 * side, 2 * side))  # lets a large JPEG be decoded at a fraction of its size
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):  # convert would clip at 255
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            upright = upright.convert("RGB")
             return np.asarray(upright.resize((side, side), Image.Resampling.BILINEAR)), (upright.height, upright.width)
     except FileNotFoundError:
         raise InputError(f"no image at {file}: check the path") from None
@@ -74,8 +77,8 @@ def _files(folder: Path, split: str) -> dict[str, Path]:
     root = next((folder / name for name in names if (folder / name).is_dir()), None)
     if root is None:
         raise MissingDataError(f"{folder} has no folder {' or '.join(names)}: expected {names[0]}/<class>/*.jpg in it")
-    found = (file for file in root.glob("*/**/*") if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
-    files = {f"{split}/{file.relative_to(root).as_posix()}": file for file in found}
+    found = ((file.relative_to(root), file) for file in root.glob("*/**/*") if file.suffix.lower() in SUFFIXES)
+    files = {f"{split}/{name.as_posix()}": file for name, file in found if not any(part.startswith(".") for part in name.parts)}
     if not files:
         raise MissingDataError(f"no images in {root}: expected {root}/<class>/*.jpg ({', '.join(sorted(SUFFIXES))})")
     return dict(sorted(files.items()))

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from lficam.cam import Explanation, class_activation_map, normalize_channels
 from lficam.errors import InputError
 from lficam.pretrained import Pretrained
-from lficam.trunks import count_features, initialize
+from lficam.trunks import check_features, count_features, initialize
 
 
 class FeatureImportanceNetwork(nn.Sequential):
@@ -62,7 +62,7 @@ class LFICAM(nn.Module, Pretrained, paper_url="https://arxiv.org/abs/2105.00937"
 
     def explain(self, x: Tensor) -> Explanation:
         """Classify normalised images x (N, 3, h, w) and say where the model looked. Differentiable."""
-        features = self.trunk(x)  # F (N, K, u, v)
+        features = check_features(self.trunk(x), self.trunk)  # F (N, K, u, v)
         if features.shape[1] != self.num_features:
             raise InputError(
                 f"the trunk returned features of shape {tuple(features.shape)}, expected (N, {self.num_features}, u, v): "

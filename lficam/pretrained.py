@@ -52,7 +52,8 @@ class Pretrained(PyTorchModelHubMixin):
         hub_options = {key: options.pop(key) for key in ("revision", "cache_dir", "force_download", "local_files_only", "token")}
         if options.get("trunk") is None:
             raise InputError(
-                f"the trunk of {model_id} is a module of its author's own: build it and pass it, from_pretrained(path, trunk=...)"
+                f"{model_id} does not say how to build its trunk, a module of its author's own: "
+                "build it and pass it, from_pretrained(path, trunk=...)"
             )
         if isinstance(options["trunk"], dict):
             options["trunk"] = build_trunk(**options["trunk"])

@@ -6,7 +6,7 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class Run:
     metrics: dict[str, float]
     environment: dict[str, object]
 
-    @property
+    @cached_property
     def dataset(self) -> Dataset:
         return load_dataset(self.config.dataset, self.config.data, self.config.image_size)
 
@@ -69,7 +69,7 @@ def fit_or_load_all(configs: Sequence[RunConfig]) -> list[Run]:
                 progress.start(id, config.epochs)
                 _fit(id, config, progress)
     # The caller's config, not the stored one: it knows where the data lies now.
-    return [load_run(config.run_id(), config.data) for config in configs]
+    return [replace(load_run(config.run_id()), config=config) for config in configs]
 
 
 def is_stored(id: str) -> bool:
@@ -82,8 +82,8 @@ def stored_ids() -> list[str]:
     return sorted(file.parent.name for file in runs_dir().glob("[!.]*/run.json"))
 
 
-def load_run(id: str, data: str | None = None) -> Run:
-    """Read a run from the store. `data`: where its data set lies now, if not where it lay in training.
+def load_run(id: str) -> Run:
+    """Read a run from the store.
 
     Raises InputError if there is no such run.
     """
@@ -92,8 +92,6 @@ def load_run(id: str, data: str | None = None) -> Run:
         raise InputError(f"no run {id!r} in {runs_dir()}: `lficam runs` lists those there are")
     stored = json.loads((folder / "run.json").read_text())
     config = RunConfig(**stored["config"])
-    if data:
-        config = config.model_copy(update={"data": data})
     model_class = ABN if config.method == "abn" else LFICAM
     return Run(id, config, model_class.from_pretrained(folder), stored["history"], stored["metrics"], stored["environment"])
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lficam.cam import normalize_map, resize_map
+from lficam.cam import check_maps, normalize_map, resize_map
 from lficam.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def iou(a: Tensor, b: Tensor, threshold: float = THRESHOLD) -> Tensor:
 
     Raises InputError for maps of different shapes, or that are not finite.
     """
-    _check(a, b)
+    check_maps(a, b)
     on_a, on_b = a > threshold, b > threshold
     shared = (on_a & on_b).sum((1, 2, 3))
     either = (on_a | on_b).sum((1, 2, 3))
@@ -37,7 +37,7 @@ def iou_published(a: Tensor, b: Tensor, threshold: float = THRESHOLD) -> Tensor:
     It is not an intersection over union of the image. It takes one for every image row and averages them, counts a row that is
     empty in both maps as 1, and stores the map as floor(256 A) in 8 bits, so that the peak itself (256) wraps to 0.
     """
-    _check(a, b)
+    check_maps(a, b)
     on_a, on_b = (torch.floor(256 * cam).remainder(256) > round(255 * threshold) for cam in (a, b))
     shared = (on_a & on_b).sum(3)  # (N, 1, h)
     either = (on_a | on_b).sum(3)
@@ -90,18 +90,12 @@ def _align(maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[int, in
                 f"{setting!r} and {first!r} differ in {len(different)} ids, such as {example!r}: compare maps of the same images"
             )
         cams = cams[[position[id] for id in ids]]
+        if (bad := ~torch.isfinite(cams).flatten(1).all(1)).any():
+            id = ids[int(bad.int().argmax())]
+            raise InputError(f"the map of {id!r} in {setting!r} holds NaN or infinity: expected values in [0, 1]")
         if size is None and cams.shape != reference.shape:
             raise InputError(
                 f"maps of {setting!r} are {tuple(cams.shape[1:])}, of {first!r} {tuple(reference.shape[1:])}: pass size=(h, w)"
             )
         aligned[setting] = normalize_map(cams) if size is None else resize_map(cams, size)
     return aligned
-
-
-def _check(a: Tensor, b: Tensor) -> None:
-    if a.shape != b.shape or a.ndim != 4 or a.shape[1] != 1:
-        raise InputError(f"expected two batches of maps (N, 1, h, w) of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
-    for cam in (a, b):
-        if not torch.isfinite(cam).all():
-            bad = (~torch.isfinite(cam)).flatten(1).any(1).nonzero()[0].item()
-            raise InputError(f"map {bad} of the batch holds NaN or infinity: expected values in [0, 1]")

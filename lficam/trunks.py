@@ -95,13 +95,22 @@ def count_features(module: nn.Module, size: int = 64) -> int:
 
     Raises InputError if what comes back is not (N, K, u, v).
     """
-    was_training = module.training
-    features = module.eval()(torch.zeros(1, 3, size, size))
-    module.train(was_training)
+    modes = [(part, part.training) for part in module.modules()]
+    like = next(module.parameters(), torch.zeros(0))  # the device and dtype that the trunk works in
+    try:
+        features = module.eval()(torch.zeros(1, 3, size, size, device=like.device, dtype=like.dtype))
+    finally:
+        for part, training in modes:
+            part.training = training
+    return check_features(features, module).shape[1]
+
+
+def check_features(features: Any, module: nn.Module) -> Tensor:
+    """Return what a trunk returned if it is (N, K, u, v); raise InputError otherwise."""
     if not isinstance(features, Tensor) or features.ndim != 4:
         got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise InputError(f"a trunk must return features (N, K, u, v), {type(module).__name__} returned {got}")
-    return features.shape[1]
+    return features
 
 
 def initialize(module: nn.Module) -> None:
