@@ -21,6 +21,7 @@ from lficam.inference import Explained
 from lficam.plots import Agreement, Bars, Grid, Panel, draw, rounded
 from lficam.runs import Run
 from lficam.stability import pairwise_stability
+from lficam.tables import readable
 from lficam.verdicts import ACCURACY_MARGIN, Verdict, judge_c1, judge_stability, similar
 
 NAMES = {"abn": "ABN", "lfi-cam": "LFI-CAM", "lfi-cam-without-fin": "LFI-CAM without FIN"}
@@ -49,6 +50,10 @@ class Result:
     def draw(self) -> Figure:
         """The matplotlib figure, drawn anew."""
         return draw(self.drawing, self.images)
+
+    def summary(self) -> pd.DataFrame:
+        """The table as text, rounded, for reading."""
+        return readable(self.table)
 
     def __repr__(self) -> str:
         return f"<{self.experiment.name}: {self.experiment.title}>"
@@ -144,6 +149,9 @@ def stability_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         f"{100 * ACCURACY_MARGIN:.0f} points below the best of its method.",
     )
     verdicts = tuple(_judge(claim, method, table) for claim, method in (("C2", "abn"), ("C3", "lfi-cam")))
+    for verdict, method in zip(verdicts, methods, strict=True):
+        decided = (table["method"] == NAMES[method]) & (table["setting"] == "similar")
+        table.loc[decided, "verdict"] = f"{verdict.claim} {verdict.outcome}"
     return Result(experiment, grid, table, verdicts, tuple(runs), pictures(runs[0], shown))
 
 
@@ -174,7 +182,7 @@ def _stability_table(experiment: Experiment, method: str, runs: Sequence[Run], p
     rows = []
     for (setting, value), run in zip(accuracy.items(), runs, strict=True):
         of_setting = pairs[(pairs["a"] == setting) | (pairs["b"] == setting)]
-        hyper = {key: getattr(run.config, key) for key in ("lr", "batch_size", "weight_decay", "epochs")}
+        hyper = {key: getattr(run.config, key) for key in ("lr", "batch_size", "weight_decay")}
         row = {"method": NAMES[method], "setting": setting, **hyper, "test_accuracy": value, "similar": setting in alike}
         rows.append(row | _mean_metrics(of_setting) | {"seconds": run.metrics["seconds"]})
     summaries = {"all": pairs, "similar": pairs[pairs["a"].isin(alike) & pairs["b"].isin(alike)]}
@@ -184,7 +192,7 @@ def _stability_table(experiment: Experiment, method: str, runs: Sequence[Run], p
         row = {"method": NAMES[method], "setting": setting, "settings": count, **_mean_metrics(chosen)}
         rows.append(row | ({"published_iou_on_other_data": published} if setting == "all" else {}))
     # Nullable integers: the rows that summarise have no batch size, and 32 must not become 32.0.
-    return pd.DataFrame(rows).astype({"batch_size": "Int64", "epochs": "Int64", "settings": "Int64"})
+    return pd.DataFrame(rows).astype({"batch_size": "Int64", "settings": "Int64"})
 
 
 def _mean_metrics(pairs: pd.DataFrame) -> dict[str, float]:

@@ -19,12 +19,13 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def fingerprint(folder: Path) -> str:
-    """Identifies the data without decoding it: a hash of every image's path inside the folder and its size in bytes."""
-    listing = hashlib.sha256()
-    for split in ("train", "test"):
-        for name, file in _files(folder, split).items():
-            listing.update(f"{name} {file.stat().st_size}\n".encode())
-    return listing.hexdigest()
+    """Identifies the data without decoding it: a hash of every image's path inside the folder and its size in bytes.
+
+    Raises InputError if the folder, a split or a second class is missing.
+    """
+    _, train, test = _listing(folder)
+    lines = [f"{name} {file.stat().st_size}\n" for name, file in (train | test).items()]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def load_folder(name: str, folder: Path, image_size: int) -> Dataset:
@@ -33,12 +34,7 @@ def load_folder(name: str, folder: Path, image_size: int) -> Dataset:
     Raises InputError if the folder, a split, a second class or a readable image is missing.
     """
     side = round(image_size / TEST_CROP)
-    train, test = (_files(folder, split) for split in ("train", "test"))
-    classes, test_classes = (sorted({_class_of(name) for name in files}) for files in (train, test))
-    if classes != test_classes:
-        raise InputError(f"{folder}: train has the classes {classes}, test has {test_classes}: expected the same folders in both")
-    if len(classes) < 2:
-        raise InputError(f"{folder} has one class, {classes[0]!r}: expected at least two folders of images in train and in test")
+    classes, train, test = _listing(folder)
     return Dataset(name, tuple(classes), MEAN, STD, _decode(train, classes, side), _decode(test, classes, side))
 
 
@@ -67,6 +63,17 @@ def _decode(files: dict[str, Path], classes: list[str], side: int) -> Samples:
         labels=torch.tensor([classes.index(_class_of(name)) for name in files]),
         shapes=torch.tensor([shape for _, shape in decoded], dtype=torch.float32),
     )
+
+
+def _listing(folder: Path) -> tuple[list[str], dict[str, Path], dict[str, Path]]:
+    """The classes, and the images of both splits by id."""
+    train, test = (_files(folder, split) for split in ("train", "test"))
+    classes, test_classes = (sorted({_class_of(name) for name in files}) for files in (train, test))
+    if classes != test_classes:
+        raise InputError(f"{folder}: train has the classes {classes}, test has {test_classes}: expected the same folders in both")
+    if len(classes) < 2:
+        raise InputError(f"{folder} has one class, {classes[0]!r}: expected at least two folders of images in train and in test")
+    return classes, train, test
 
 
 def _files(folder: Path, split: str) -> dict[str, Path]:

@@ -18,7 +18,7 @@ class Progress:
         self._bar = None
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty() or "ipykernel" in sys.modules:
+        if sys.stderr.isatty() or _in_notebook():
             from tqdm.auto import tqdm
 
             self._bar = tqdm(total=self._epochs, unit="epoch", dynamic_ncols=True)
@@ -46,3 +46,8 @@ class Progress:
             left = (time.perf_counter() - self._started) / self._done * (self._epochs - self._done)
             minutes, seconds = divmod(round(left), 60)
             print(f"run {self._run} of {self._total} {self._name} {where} {state} left {minutes}:{seconds:02d}", flush=True)
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None

@@ -7,6 +7,7 @@ import pandas as pd
 
 from lficam.experiments import EXPERIMENTS
 from lficam.paths import atomic_file
+from lficam.tables import markdown
 from lficam.verdicts import CLAIMS
 
 
@@ -34,7 +35,7 @@ def _claims(records: dict[str, dict]) -> list[str]:
         for name, record in records.items()
         for verdict in record["verdicts"]
     ]
-    return [markdown_table(pd.DataFrame(rows))] if rows else ["No figure that judges a claim has been made."]
+    return [markdown(pd.DataFrame(rows))] if rows else ["No figure that judges a claim has been made."]
 
 
 def _figure(record: dict, file: Path) -> list[str]:
@@ -48,7 +49,7 @@ def _figure(record: dict, file: Path) -> list[str]:
         "",
         f"![{record['title']}]({file.with_suffix('.png').name})",
         "",
-        markdown_table(table),
+        markdown(table),
         "",
         *(f"**{v['claim']} {v['outcome']}**: {v['reason']}." for v in record["verdicts"]),
     ]
@@ -58,22 +59,6 @@ def _figure(record: dict, file: Path) -> list[str]:
     if record["runs"]:
         made += f"; {len(record['runs'])} runs, {record['training_seconds']:.0f} s of training"
     return [*lines, "", f"Made with {made}. Everything else: `{file.name}`."]
-
-
-def markdown_table(table: pd.DataFrame) -> str:
-    """A table in Markdown; numbers with three significant decimals, missing values empty."""
-    header = "| " + " | ".join(map(str, table.columns)) + " |"
-    rule = "|" + " --- |" * len(table.columns)
-    rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in table.itertuples(index=False)]
-    return "\n".join([header, rule, *rows])
-
-
-def _cell(value: object) -> str:
-    if pd.isna(value):
-        return ""
-    if isinstance(value, float):
-        return f"{value:.3f}" if abs(value) >= 0.01 else f"{value:g}"
-    return str(value).replace("|", "\\|")
 
 
 def _label(name: str) -> str:

@@ -1,21 +1,38 @@
-"""The command line as a user calls it, in a process of its own where the exit code counts."""
+"""The command line as a user calls it: what it prints, its exit code, and what it leaves behind."""
 
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from helpers import file_of
 from PIL import Image
 
-from lficam.cli import _spread
+from lficam.cli import _spread, main
 from lficam.experiments import experiment
 from lficam.paths import figures_dir, runs_dir
 
 
-def lficam(*arguments, cwd=None):
-    command = [sys.executable, "-m", "lficam", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd, check=False)
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def lficam(monkeypatch, capsys):
+    """Call the command line in this process, which saves seconds a call."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lficam", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Done(ended.value.code or 0, *capsys.readouterr())
+
+    return call
 
 
 @pytest.mark.parametrize(
@@ -33,7 +50,7 @@ def lficam(*arguments, cwd=None):
         (["explain", "nothing.png", "--run", "nothing"], ["'nothing'", "lficam runs"]),
     ],
 )
-def test_wrong_input_is_one_line_and_exit_code_2(arguments, words):
+def test_wrong_input_is_one_line_and_exit_code_2(lficam, arguments, words):
     before = sorted(figures_dir().rglob("*"))
     done = lficam(*arguments)
     assert done.returncode == 2
@@ -51,13 +68,13 @@ def test_several_values_after_one_option():
     assert _spread(["runs", "--profile", "quick"]) == ["runs", "--profile", "quick"]
 
 
-def test_figures_twice_is_up_to_date(outcome):
+def test_figures_twice_is_up_to_date(lficam, outcome):
     done = lficam("figures")
     assert done.returncode == 0, done.stderr
     assert "up to date: table1, fig1, fig2, fig3, fig4, fig5, fig6" in done.stdout
 
 
-def test_runs_lists_what_a_profile_needs_and_what_is_trained(outcome):
+def test_runs_lists_what_a_profile_needs_and_what_is_trained(lficam, outcome):
     done = lficam("runs")
     assert done.returncode == 0, done.stderr
     id = experiment("fig5").configs()[0].run_id()
@@ -67,38 +84,72 @@ def test_runs_lists_what_a_profile_needs_and_what_is_trained(outcome):
     assert sum("not trained" in line for line in done.stdout.splitlines()) == 0
 
 
-def test_train_of_a_trained_run_says_its_accuracy(outcome):
+def test_train_of_a_trained_run_says_its_accuracy(lficam, outcome):
     id = experiment("fig6").configs()[-1].run_id()
     done = lficam("train", id)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{id}: test accuracy 0.")
 
 
-def test_explain_draws_a_picture_of_each_image(outcome, tmp_path):
+def test_explain_draws_a_picture_of_each_image(lficam, outcome, tmp_path, monkeypatch):
     run = experiment("fig3").configs()[1].run_id()
+    monkeypatch.chdir(tmp_path)
     for name, mode in (("a.png", "RGB"), ("b.jpg", "L")):
         Image.new(mode, (50, 30), 128).save(tmp_path / name)
-    done = lficam("explain", "a.png", "b.jpg", "--run", run, cwd=tmp_path)
+    done = lficam("explain", "a.png", "b.jpg", "--run", run)
     assert done.returncode == 0, done.stderr
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["a_cam.png", "b_cam.png"]
     assert all(Image.open(tmp_path / name).size[0] > 1000 for name in ("a_cam.png", "b_cam.png"))
 
 
 @pytest.mark.parametrize("content", [b"not an image", b"\xff\xd8\xff\xe0\x00\x10JFIF"])
-def test_explain_refuses_what_is_no_image_and_writes_nothing(outcome, tmp_path, content):
+def test_explain_refuses_what_is_no_image_and_writes_nothing(lficam, outcome, tmp_path, monkeypatch, content):
     run = experiment("fig3").configs()[1].run_id()
+    monkeypatch.chdir(tmp_path)
     Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(content)
-    done = lficam("explain", "good.png", "bad.png", "--run", run, cwd=tmp_path)
+    done = lficam("explain", "good.png", "bad.png", "--run", run)
     assert done.returncode == 2
     assert "bad.png" in done.stderr
     assert not list(tmp_path.glob("*_cam.png"))
 
 
-def test_table_1_needs_no_training(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("empty", ["no images in", "train/<class>"]),
+        ("one class", ["has one class, 'cat'", "at least two"]),
+        ("unreadable image", ["cannot read the image", "1.png", "replace or remove"]),
+    ],
+)
+def test_a_faulty_image_folder_is_one_line_and_trains_nothing(lficam, tmp_path, monkeypatch, fault, words):
+    monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
+    for split in ("train", "test"):
+        for label in ("cat",) if fault == "one class" else ("cat", "dog"):
+            (tmp_path / split / label).mkdir(parents=True)
+            if fault != "empty":
+                Image.new("RGB", (20, 20)).save(tmp_path / split / label / "0.png")
+    if fault == "unreadable image":
+        (tmp_path / "test" / "dog" / "1.png").write_text("not an image")
+    settings = [f"data={tmp_path}", "image_size=16", "trunk=cifar_resnet8", "epochs=1"]
+    done = lficam("figures", "--only", "6", "--profile", "quick", "--set", *settings)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert all(word in done.stderr for word in words)
+    assert not list((tmp_path / "runs").glob("[!.]*"))
+
+
+def test_table_1_needs_no_training(lficam, tmp_path, monkeypatch):
     monkeypatch.setenv("LFICAM_FIGURES", str(tmp_path))
     monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
     done = lficam("figures", "--only", "0")
     assert done.returncode == 0, done.stderr
     assert file_of(experiment("table1"), ".png").is_file()
     assert not (tmp_path / "runs").exists()
+
+
+def test_it_is_installed_as_a_command_and_as_a_module():
+    for command in (["-m", "lficam"], [Path(sys.executable).with_name("lficam")]):
+        done = subprocess.run([sys.executable, *command, "figures", "--only", "7"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("lficam: unknown figure '7'")

@@ -3,7 +3,6 @@ from lficam.progress import Progress
 
 def test_without_a_terminal_it_prints_a_line_an_epoch(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
-    monkeypatch.delitem(__import__("sys").modules, "ipykernel", raising=False)
     with Progress(total=2, epochs=3) as progress:
         progress.start("first", 1)
         progress.epoch({"epoch": 1, "loss": 2.0, "accuracy": 0.25})

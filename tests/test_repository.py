@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # A module imports only from its left.
 ORDER = """
 errors paths cam trunks pretrained lfi_cam abn samples digits augmentation folders datasets config inference training progress
-provenance runs experiments stability faithfulness verdicts plots architecture figures outputs report reproduce reference
+provenance runs experiments stability faithfulness verdicts tables plots architecture figures outputs report reproduce reference
 own_images cli __main__
 """
 
