@@ -9,7 +9,7 @@ BIN     := .venv/bin
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-figures: .venv/ready  ## train what is missing, execute notebooks 00-06, write figures/$(PROFILE)/ and its REPORT.md
+figures: .venv/ready  ## train what is missing, execute notebooks 00-06, write figures/<profile>/ with its REPORT.md
 	$(BIN)/lficam figures --profile $(PROFILE)
 
 test: .venv/ready  ## every test, every notebook by nbval, and the linter (under 15 minutes on 2 cores)
@@ -36,5 +36,5 @@ clean:  ## remove the virtual environment and everything generated; data/ stays
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and "Python 3.11 or newer is needed, this is %d.%d: make PYTHON=python3.12 ..." % v)'
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

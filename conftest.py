@@ -14,7 +14,8 @@ import pytest
 _TEMPORARY = Path(tempfile.mkdtemp(prefix="lficam-tests-"))
 _STORE = Path(os.environ.get("LFICAM_RUNS") or Path(__file__).parent / "runs")
 if _STORE.is_dir():
-    shutil.copytree(_STORE, _TEMPORARY / "runs", ignore=shutil.ignore_patterns(".*"))
+    for run in _STORE.glob("digits-*"):
+        shutil.copytree(run, _TEMPORARY / "runs" / run.name)
 for name in ("runs", "figures", "data"):
     os.environ[f"LFICAM_{name.upper()}"] = str(_TEMPORARY / name)
 

@@ -62,11 +62,8 @@ def class_activation_map(features: Tensor, importance: Tensor) -> Tensor:
 
 
 def mean_feature_map(features: Tensor) -> Tensor:
-    """Pixel-wise mean over the channels of (N, K, u, v), normalised: (N, 1, u, v) in [0, 1]. Columns (b), (c) of Fig. 1.
-
-    Summed in double precision, so that rounding makes no pattern where there is none.
-    """
-    return normalize_map(features.double().mean(1, keepdim=True).to(features.dtype))
+    """Pixel-wise mean over the channels of (N, K, u, v), normalised: (N, 1, u, v) in [0, 1]. Columns (b), (c) of Fig. 1."""
+    return normalize_map(features.mean(1, keepdim=True))
 
 
 def check_maps(*batches: Tensor) -> None:

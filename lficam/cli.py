@@ -1,6 +1,6 @@
 """The command line: `lficam figures`, `lficam explain`, `lficam train`, `lficam runs`.
 
-Wrong input is one line on standard error and exit code 2; a figure whose notebook fails is exit code 1.
+Wrong input is one line on standard error and exit code 2. A figure or a training that fails is exit code 1.
 """
 
 import sys
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from lficam.errors import InputError
 
@@ -24,10 +23,8 @@ def main() -> None:
         app(args=_spread(sys.argv[1:]))
     except InputError as error:
         _fail(str(error))
-    except ValidationError as error:
-        from lficam.config import describe
-
-        _fail(describe(error))
+    except (FloatingPointError, OSError) as error:  # a training that diverged; a disk that is full, a folder that is read-only
+        _fail(str(error), code=1)
 
 
 @app.command()
@@ -85,18 +82,13 @@ def train(
 @app.command()
 def runs(profile: ProfileOption = "embedded", set_: SetOption = []) -> None:  # noqa: B006
     """List the runs a profile needs and all others in the store, with their test accuracy where trained."""
-    import json
-
-    from lficam.paths import runs_dir
-    from lficam.runs import is_stored, stored_ids
+    from lficam.runs import is_stored, load_run, stored_ids
 
     needed = _needed_runs(profile, _overrides(set_))
     for id in [*needed, *(other for other in stored_ids() if other not in needed)]:
-        state = "not trained"
-        if is_stored(id):
-            state = f"test accuracy {json.loads((runs_dir() / id / 'run.json').read_text())['metrics']['test_accuracy']:.3f}"
+        state = f"test accuracy {load_run(id).metrics['test_accuracy']:.3f}" if is_stored(id) else "not trained"
         config = needed.get(id)
-        setting = f"lr {config.lr:g}, batch {config.batch_size}, decay {config.weight_decay:g}" if config else "of another profile"
+        setting = f"lr {config.lr:g}, batch {config.batch_size}, decay {config.weight_decay:g}" if config else "not of this profile"
         print(f"{id:50} {setting:36} {state}")
 
 
@@ -145,6 +137,6 @@ def _spread(arguments: list[str]) -> list[str]:
     return spread
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 2) -> None:
     print(f"lficam: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lficam.augmentation import AUGMENTATIONS
 from lficam.datasets import DATASETS, data_fingerprint, dataset_info
 from lficam.errors import InputError
-from lficam.trunks import check_trunk, is_cifar_size, trunk_version
+from lficam.trunks import check_trunk, is_imagenet_size, trunk_version
 
 # Part of every run's id: raise it when the training code changes so that the same config gives another model.
 TRAINING_VERSION = 1
@@ -47,7 +47,7 @@ class RunConfig(BaseModel):
             return given
         info = dataset_info(given["dataset"])
         trunk = given.get("trunk", cls.model_fields["trunk"].default)
-        wide_stem = given.get("method") == "abn" and isinstance(trunk, str) and not is_cifar_size(trunk)
+        wide_stem = given.get("method") == "abn" and isinstance(trunk, str) and is_imagenet_size(trunk)
         return {
             "image_size": info.image_size,
             "augmentation": info.augmentation,
@@ -68,7 +68,8 @@ class RunConfig(BaseModel):
     @field_validator("trunk")
     @classmethod
     def _known_trunk(cls, name: str) -> str:
-        return check_trunk(name)
+        check_trunk(name)
+        return name
 
     @field_validator("augmentation")
     @classmethod
@@ -76,6 +77,15 @@ class RunConfig(BaseModel):
         if name not in AUGMENTATIONS:
             raise InputError(f"expected one of {', '.join(AUGMENTATIONS)}")
         return name
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Refuse now what the data set or the trunk would refuse once training has begun."""
+        info = dataset_info(self.dataset)
+        if info.fixed_size and self.image_size != info.image_size:
+            raise InputError(f"image_size={self.image_size}: {self.dataset} is made at {info.image_size} pixels, leave it out")
+        check_trunk(self.trunk, self.stem_stride, self.pretrained)
+        return self
 
     def run_id(self) -> str:
         """Readable, and unique for the config, the data, the trunk and the version of the training code.
@@ -96,9 +106,9 @@ def describe(error: ValidationError) -> str:
     """A validation error in one line: each field, its value, and what was expected."""
     parts = []
     for problem in error.errors():
-        field = ".".join(str(step) for step in problem["loc"]) or "config"
+        field = ".".join(str(step) for step in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             message = f"there is no such field; expected one of {', '.join(RunConfig.model_fields)}"
-        parts.append(f"{field}={problem['input']!r}: {message}")
+        parts.append(f"{field}={problem['input']!r}: {message}" if field else message)
     return "; ".join(parts)

@@ -19,6 +19,7 @@ class DatasetInfo(NamedTuple):
     augmentation: one of `augmentation.AUGMENTATIONS`, unless a config says otherwise.
     fingerprint: folder -> what identifies the data in a run's id.
     load: (folder, image_size) -> Dataset.
+    fixed_size: whether the images exist at `image_size` only.
     """
 
     title: str
@@ -26,6 +27,7 @@ class DatasetInfo(NamedTuple):
     augmentation: str
     fingerprint: Callable[[Path], str]
     load: Callable[[Path, int], Dataset]
+    fixed_size: bool = False
 
 
 def _embedded(name: str, stands_in_for: str) -> DatasetInfo:
@@ -34,7 +36,8 @@ def _embedded(name: str, stands_in_for: str) -> DatasetInfo:
         image_size=digits.RECIPES[name].size,
         augmentation="none",  # the digits lie at random places already, and a mirrored one is none
         fingerprint=lambda folder: digits.fingerprint(name),
-        load=lambda folder, image_size: _fixed_size(digits.make_digits(name), image_size),
+        load=lambda folder, image_size: digits.make_digits(name),
+        fixed_size=True,
     )
 
 
@@ -78,6 +81,8 @@ def load_dataset(name: str, folder: str | None = None, image_size: int | None = 
     Raises InputError if the data is missing or cannot be read.
     """
     info = dataset_info(name)
+    if info.fixed_size and image_size not in (None, info.image_size):
+        raise InputError(f"{name} is made at {info.image_size} pixels, got image_size={image_size}: leave image_size out")
     root = _root(name, folder)
     return _load(name, root, image_size or info.image_size, info.fingerprint(root))
 
@@ -89,10 +94,3 @@ def _load(name: str, root: Path, image_size: int, fingerprint: str) -> Dataset:
 
 def _root(name: str, folder: str | None) -> Path:
     return Path(folder).absolute() if folder else data_dir() / name
-
-
-def _fixed_size(dataset: Dataset, image_size: int) -> Dataset:
-    own = dataset.train.images.shape[-1]
-    if image_size != own:
-        raise InputError(f"{dataset.name} is made at {own} pixels, got image_size={image_size}: leave image_size out")
-    return dataset

@@ -6,13 +6,14 @@ Seed: the supplementary material of LFI-CAM (ICCV 2021), Table 1 and Figures 1-6
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from pydantic import ValidationError
 
-from lficam.config import RunConfig
+from lficam.config import RunConfig, describe
 from lficam.datasets import DATASETS, data_fingerprint, dataset_info
 from lficam.errors import InputError, MissingDataError
 from lficam.paths import figures_dir
@@ -49,7 +50,6 @@ class Profile(NamedTuple):
     lr_factor, batch_factor: multiply every setting.
     """
 
-    title: str
     stand_ins: str
     trunks: Mapping[str, str]
     epochs: int
@@ -61,10 +61,10 @@ class Profile(NamedTuple):
 _PUBLISHED_TRUNKS = {"imagenet": "resnet50", "cifar100": "cifar_resnet110", "stl10": "resnet18", "catdog": "resnet18"}
 
 PROFILES = {
-    # float32: without AVX-512, bfloat16 on a CPU is ten times slower. The factors come from benchmarks/embedded_rule.py.
-    "embedded": Profile("embedded data, 8 epochs", "digits-", {"": "cifar_resnet8"}, epochs=8, lr_factor=1.0, batch_factor=1 / 8),
-    "quick": Profile("real data, 30 epochs", "", _PUBLISHED_TRUNKS, epochs=30, precision="bfloat16"),
-    "paper": Profile("real data, published recipe", "", _PUBLISHED_TRUNKS, epochs=300, precision="bfloat16"),
+    # float32: without AVX-512, bfloat16 on a CPU was measured nine times slower. The factors: benchmarks/embedded_rule.py.
+    "embedded": Profile("digits-", {"": "cifar_resnet8"}, epochs=8, lr_factor=1.0, batch_factor=1 / 8),
+    "quick": Profile("", _PUBLISHED_TRUNKS, epochs=30, precision="bfloat16"),
+    "paper": Profile("", _PUBLISHED_TRUNKS, epochs=300, precision="bfloat16"),
 }
 
 
@@ -91,13 +91,17 @@ class Experiment:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def stem(self) -> Path:
-        """The figure's files without their suffix: <figures>/<profile>/<name>_<slug>; overrides get a folder of their own."""
+    def folder(self) -> Path:
+        """Where the figure's files lie: <figures>/<profile>; overrides get a folder of their own."""
         folder = self.profile
         if self.overrides:
-            text = json.dumps(dict(self.overrides), sort_keys=True, default=str)
+            text = json.dumps(dict(self.overrides), sort_keys=True)
             folder += "-" + hashlib.sha256(text.encode()).hexdigest()[:8]
-        return figures_dir() / folder / f"{self.name}_{self.slug}"
+        return figures_dir() / folder
+
+    def file(self, suffix: str) -> Path:
+        """One of the figure's files: ".png", ".pdf", ".csv" or ".json"."""
+        return self.folder / f"{self.name}_{self.slug}{suffix}"
 
     @property
     def dataset(self) -> str:
@@ -106,10 +110,13 @@ class Experiment:
 
     @property
     def source(self) -> str:
-        """What every picture says of itself: data set and profile."""
-        if not self.methods:
-            return f"{self.profile} profile"
-        return f"{dataset_info(self.dataset).title}, {self.profile} profile"
+        """What every picture says of itself: data set, profile, and what was changed in it."""
+        parts = [dataset_info(self.dataset).title] if self.methods else []
+        parts.append(f"{self.profile} profile")
+        changed = [f"{key}={value}" for key, value in self.overrides.items() if key != "data"]
+        if changed:
+            parts.append(f"changed: {', '.join(changed)}")
+        return ", ".join(parts)
 
     def configs(self) -> list[RunConfig]:
         """The trainings in order: for each method, each setting."""
@@ -201,24 +208,29 @@ def experiment(name: str, profile: str = "embedded", overrides: Mapping[str, Any
 
     name: "table1", "fig1", ... "fig6".
     overrides: fields of RunConfig for every training, such as {"epochs": 2}.
-    Raises InputError for an unknown name, profile or override or missing data, pydantic.ValidationError for a wrong value.
+    Raises InputError for an unknown name, profile, override or value, MissingDataError for missing data.
     """
-    if name not in EXPERIMENTS:
+    if not isinstance(name, str) or name not in EXPERIMENTS:
         raise InputError(f"unknown experiment {name!r}: expected one of {', '.join(EXPERIMENTS)}")
-    if profile not in PROFILES:
+    if not isinstance(profile, str) or profile not in PROFILES:
         raise InputError(f"unknown profile {profile!r}: expected one of {', '.join(PROFILES)}")
     if overrides is not None and not isinstance(overrides, Mapping):
         raise InputError(f"overrides is {overrides!r}: expected a mapping of RunConfig fields such as {{'epochs': 2}}")
-    plan = EXPERIMENTS[name]
-    plan = Experiment(**(vars(plan) | {"profile": profile, "overrides": dict(overrides or {})}))
+    overrides = dict(overrides or {})
+    plan = replace(EXPERIMENTS[name], profile=profile, overrides=overrides)
     fixed = _FIXED | (_VARIED if plan.settings > 1 else set())
     allowed = [field for field in RunConfig.model_fields if field not in fixed]
-    for key in plan.overrides:
+    for key in overrides:
         if key not in allowed:
             raise InputError(f"{key!r} cannot be overridden in {name}: expected one of {', '.join(allowed)}")
+    if plan.methods and plan.dataset not in DATASETS:
+        raise MissingDataError(f"{name} needs the data set {plan.dataset!r}, which has no loader yet: use --profile embedded")
+    try:
+        # Table 1 trains nothing, but takes no nonsense either.
+        config = plan.configs()[0] if plan.methods else RunConfig(**({"dataset": "folder", "trunk": "cifar_resnet8"} | overrides))
+    except ValidationError as error:
+        raise InputError(describe(error)) from None
     if plan.methods:
-        if plan.dataset not in DATASETS:
-            raise MissingDataError(f"{name} needs the data set {plan.dataset!r}, which has no loader yet: use --profile embedded")
-        plan.configs()
-        data_fingerprint(plan.dataset, plan.overrides.get("data"))
-    return plan
+        data_fingerprint(config.dataset, config.data)
+    # As the config has them: "2" on a command line and 2 in a notebook are the same override.
+    return replace(plan, overrides={key: getattr(config, key) for key in overrides})

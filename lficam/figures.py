@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from lficam.architecture import cost_table, fin_table
 from lficam.augmentation import center_crop
@@ -120,10 +121,12 @@ def explanation_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
 
 def stability_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Figs. 5 and 6: the maps of both methods under five settings, their IoU, and C2 and C3 judged on all test images."""
-    dataset, size = runs[0].dataset, (runs[0].config.image_size,) * 2
+    dataset = runs[0].dataset
     shown = experiment.shown(dataset)
     methods = {method: [run for run in runs if run.config.method == method] for method in experiment.methods}
-    pairs = {method: stability_pairs(own, size) for method, own in methods.items()}
+    cells = min(run.explained.cam.shape[-1] for run in runs)
+    pairs = {method: stability_pairs(own) for method, own in methods.items()}
+    coarse = {method: stability_pairs(own, cells) for method, own in methods.items()}
     panels, row_titles, row_notes = [], [], []
     for n, i in enumerate(shown):
         id = dataset.test.ids[i]
@@ -134,9 +137,8 @@ def stability_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
             row_notes.append(f"IoU\n{iou:.2f}")
             for column, run in enumerate(own, 1):
                 panels.append(Panel(id, 2 * n + m, column, _prediction(run, i), rounded(run.explained.cam[i])))
-    table = pd.concat(
-        [_stability_table(experiment, method, own, pairs[method]) for method, own in methods.items()], ignore_index=True
-    )
+    tables = [_stability_table(experiment, own, pairs[method], coarse[method]) for method, own in methods.items()]
+    table = pd.concat(tables, ignore_index=True)
     grid = Grid(
         experiment.title,
         experiment.source,
@@ -160,7 +162,7 @@ def agreement_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     methods, tables = {}, []
     for method in experiment.methods:
         own = [run for run in runs if run.config.method == method]
-        pairs = stability_pairs(own, (own[0].config.image_size,) * 2).query("metric == 'iou'")
+        pairs = stability_pairs(own).query("metric == 'iou'")
         means = pairs.groupby(["a", "b"], as_index=False)["value"].mean().rename(columns={"value": "iou"})
         matrix = torch.eye(len(own))
         for a, b, value in means.itertuples(index=False):
@@ -170,27 +172,40 @@ def agreement_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     return Result(experiment, Agreement(experiment.source, methods), pd.concat(tables, ignore_index=True))
 
 
-def stability_pairs(runs: Sequence[Run], size: tuple[int, int]) -> pd.DataFrame:
-    """`pairwise_stability` of runs that differ in their setting, over all test images; settings are named "1", "2", ..."""
-    return pairwise_stability({str(k): (run.explained.ids, run.explained.cam) for k, run in enumerate(runs, 1)}, size)
+def stability_pairs(runs: Sequence[Run], cells: int | None = None) -> pd.DataFrame:
+    """`pairwise_stability` of runs that differ in their setting, over all test images; settings are named "1", "2", ...
+
+    cells: average the maps over areas down to cells x cells first, so that methods with maps of different size can be compared.
+    """
+    maps = {}
+    for k, run in enumerate(runs, 1):
+        cam = run.explained.cam if cells is None else adaptive_avg_pool2d(run.explained.cam, cells)
+        maps[str(k)] = (run.explained.ids, cam)
+    return pairwise_stability(maps, (runs[0].config.image_size,) * 2)
 
 
-def _stability_table(experiment: Experiment, method: str, runs: Sequence[Run], pairs: pd.DataFrame) -> pd.DataFrame:
-    """One row a setting (its mean over the pairs it is part of), then one for all settings and one for the similar ones."""
+def _stability_table(experiment: Experiment, runs: Sequence[Run], pairs: pd.DataFrame, coarse: pd.DataFrame) -> pd.DataFrame:
+    """One row a setting (its mean over the pairs it is part of), then one for all settings and one for the similar ones.
+
+    pairs: as the maps are; coarse: with the maps of both methods averaged to one size.
+    """
+    method, cam = runs[0].config.method, runs[0].explained.cam
     accuracy = {str(k): run.metrics["test_accuracy"] for k, run in enumerate(runs, 1)}
     alike = similar(accuracy)
+    pairs = pd.concat([pairs, coarse[coarse["metric"] == "iou"].assign(metric="iou_equal_map_size")])
     rows = []
     for (setting, value), run in zip(accuracy.items(), runs, strict=True):
         of_setting = pairs[(pairs["a"] == setting) | (pairs["b"] == setting)]
         hyper = {key: getattr(run.config, key) for key in ("lr", "batch_size", "weight_decay")}
         row = {"method": NAMES[method], "setting": setting, **hyper, "test_accuracy": value, "similar": setting in alike}
         rows.append(row | _mean_metrics(of_setting) | {"seconds": run.metrics["seconds"]})
-    summaries = {"all": pairs, "similar": pairs[pairs["a"].isin(alike) & pairs["b"].isin(alike)]}
-    for setting, chosen in summaries.items():
-        published = PUBLISHED_IOU.get((experiment.seed_dataset, method))
-        count = len(runs) if setting == "all" else len(alike)
-        row = {"method": NAMES[method], "setting": setting, "settings": count, **_mean_metrics(chosen)}
-        rows.append(row | ({"published_iou_on_other_data": published} if setting == "all" else {}))
+    common = {
+        "map": f"{cam.shape[-2]}x{cam.shape[-1]}",
+        "published_iou_on_other_data": PUBLISHED_IOU[experiment.seed_dataset, method],
+    }
+    rows.append({"method": NAMES[method], "setting": "all", "settings": len(runs)} | _mean_metrics(pairs) | common)
+    pairs = pairs[pairs["a"].isin(alike) & pairs["b"].isin(alike)]
+    rows.append({"method": NAMES[method], "setting": "similar", "settings": len(alike)} | _mean_metrics(pairs))
     # Nullable integers: the rows that summarise have no batch size, and 32 must not become 32.0.
     return pd.DataFrame(rows).astype({"batch_size": "Int64", "settings": "Int64"})
 
@@ -219,14 +234,14 @@ def _setting_title(k: int, runs: Sequence[Run], table: pd.DataFrame) -> str:
 def _input_panel(run: Run, i: int, row: float, column: int) -> Panel:
     """Test image i without a map, its true class below."""
     test = run.dataset.test
-    return Panel(test.ids[i], row, column, f"true: {run.dataset.classes[test.labels[i]]}")
+    return Panel(test.ids[i], row, column, f"true: {run.classes[test.labels[i]]}")
 
 
 def _prediction(run: Run, i: int) -> str:
     """Predicted class and its probability; a cross marks a wrong one."""
     probability, label = run.explained.probabilities[i].max(0)
     wrong = "" if label == run.dataset.test.labels[i] else " ×"
-    return f"{run.dataset.classes[label]} {probability:.2f}{wrong}"
+    return f"{run.classes[label]} {probability:.2f}{wrong}"
 
 
 def _localisation(cams: Tensor, run: Run) -> dict[str, Tensor]:

@@ -55,14 +55,18 @@ def read_image(file: Path, side: int) -> tuple[np.ndarray, tuple[int, int]]:
 
 
 def _decode(files: dict[str, Path], classes: list[str], side: int) -> Samples:
+    images = torch.empty(len(files), 3, side, side, dtype=torch.uint8)
+    shapes = torch.empty(len(files), 2)
+
+    def decode(i: int, file: Path) -> None:
+        pixels, shape = read_image(file, side)
+        images[i] = torch.tensor(pixels).permute(2, 0, 1)
+        shapes[i] = torch.tensor(shape)
+
     with ThreadPoolExecutor() as pool:
-        decoded = list(pool.map(lambda file: read_image(file, side), files.values()))
-    return Samples(
-        ids=tuple(files),
-        images=torch.from_numpy(np.stack([image for image, _ in decoded])).permute(0, 3, 1, 2).contiguous(),
-        labels=torch.tensor([classes.index(_class_of(name)) for name in files]),
-        shapes=torch.tensor([shape for _, shape in decoded], dtype=torch.float32),
-    )
+        list(pool.map(decode, range(len(files)), files.values()))  # a list, so that an error is raised
+    labels = torch.tensor([classes.index(_class_of(name)) for name in files])
+    return Samples(tuple(files), images, labels, shapes)
 
 
 def _listing(folder: Path) -> tuple[list[str], dict[str, Path], dict[str, Path]]:

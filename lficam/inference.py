@@ -1,5 +1,6 @@
 """A trained model applied to many images."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from lficam.augmentation import center_crop
 from lficam.cam import mean_feature_map
-from lficam.samples import Dataset, Samples
+from lficam.samples import Samples
 
 
 class Explained(NamedTuple):
@@ -32,24 +33,40 @@ class Explained(NamedTuple):
 
 
 @torch.inference_mode()
-def explain_samples(model: nn.Module, samples: Samples, dataset: Dataset, image_size: int, batch_size: int = 64) -> Explained:
-    """Explain the test crop of every sample, in evaluation mode, with the dataset's mean and std."""
-    device = next(model.parameters()).device
-    model.eval()
+def explain_samples(
+    model: nn.Module,
+    samples: Samples,
+    mean: Sequence[float],
+    std: Sequence[float],
+    image_size: int,
+    batch_size: int = 64,
+) -> Explained:
+    """Explain the test crop of every sample, on the GPU if there is one; the model comes back in evaluation mode on the CPU.
+
+    mean, std: per channel, of pixels in [0, 1], as in training.
+    """
+    device = best_device()
+    model.to(device).eval()
     parts = []
     for start in range(0, len(samples), batch_size):
         chunk = slice(start, start + batch_size)
         images = center_crop(samples.images[chunk].to(device), samples.shapes[chunk].to(device), image_size)
-        e = model.explain(normalize(images, dataset))
+        e = model.explain(normalize(images, mean, std))
         importance = torch.empty(0) if e.importance is None else e.importance
         parts.append((e.logits.softmax(1), e.cam, mean_feature_map(e.features), importance))
+    model.cpu()
     probabilities, cam, mean_features, importance = (torch.cat(column).float().cpu() for column in zip(*parts, strict=True))
     return Explained(samples.ids, probabilities, cam, mean_features, importance if len(importance) else None)
 
 
-def normalize(images: Tensor, dataset: Dataset) -> Tensor:
-    """Pixels (N, 3, h, w) in [0, 1] -> network input, by the dataset's mean and std per channel."""
-    mean, std = (
-        torch.tensor(values, device=images.device, dtype=images.dtype).view(3, 1, 1) for values in (dataset.mean, dataset.std)
-    )
+def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Pixels (N, 3, h, w) in [0, 1] -> network input, by mean and std per channel."""
+    mean, std = (torch.tensor(values, device=images.device, dtype=images.dtype).view(3, 1, 1) for values in (mean, std))
     return (images - mean) / std
+
+
+def best_device() -> torch.device:
+    """The accelerator that training uses too, else the CPU."""
+    from accelerate import PartialState  # late: it costs a second
+
+    return PartialState().device

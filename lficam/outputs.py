@@ -7,7 +7,7 @@ from pathlib import Path
 
 import lficam
 from lficam.figures import Result
-from lficam.paths import atomic_file, figures_dir
+from lficam.paths import atomic_file, figures_dir, runs_dir
 from lficam.plots import DPI, Bars, Grid, Panel
 from lficam.provenance import environment, sha256
 from lficam.runs import Run
@@ -21,8 +21,7 @@ def save(result: Result) -> list[str]:
     The JSON holds the verdicts, the panels with their maps, the runs with config, metrics and hardware, the versions, and the
     SHA-256 of the other files. It is written last, so that a figure with a JSON is complete.
     """
-    stem = result.experiment.stem
-    files = {suffix: stem.with_name(stem.name + suffix) for suffix in SUFFIXES}
+    files = {suffix: result.experiment.file(suffix) for suffix in SUFFIXES}
     figure = result.draw()
     for suffix, metadata in ((".png", None), (".pdf", {"CreationDate": None})):  # no date: the same figure, the same bytes
         with atomic_file(files[suffix]) as temporary:
@@ -30,12 +29,13 @@ def save(result: Result) -> list[str]:
     with atomic_file(files[".csv"]) as temporary:
         result.table.to_csv(temporary, index=False, float_format="%.6g")
     with atomic_file(files[".json"]) as temporary:
-        record = provenance(result) | {"sha256": {file.name: sha256(file) for file in list(files.values())[:3]}}
+        made = [file for suffix, file in files.items() if suffix != ".json"]
+        record = _provenance(result) | {"sha256": {file.name: sha256(file) for file in made}}
         temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False))
     return [file.relative_to(figures_dir()).as_posix() for file in files.values()]
 
 
-def provenance(result: Result) -> dict[str, object]:
+def _provenance(result: Result) -> dict[str, object]:
     """Where a figure comes from, as JSON; without the folder of the data, which is the user's own."""
     experiment = result.experiment
     return {
@@ -73,6 +73,7 @@ def code_digest() -> str:
 def _run_record(run: Run) -> dict[str, object]:
     return {
         "id": run.id,
+        "sha256": sha256(runs_dir() / run.id / "run.json"),
         "config": run.config.model_dump(exclude={"data"}),
         "metrics": run.metrics,
         "environment": run.environment,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from lficam.augmentation import TEST_CROP, center_crop
@@ -30,16 +31,16 @@ def explain_files(files: Sequence[Path], run_id: str, output: Path) -> list[tupl
     decoded = [read_image(file, round(size / TEST_CROP)) for file in files]
     samples = Samples(
         ids=tuple(map(str, files)),
-        images=torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image, _ in decoded]),
+        images=torch.from_numpy(np.stack([image for image, _ in decoded])).permute(0, 3, 1, 2),
         labels=torch.full((len(files),), -1),
         shapes=torch.tensor([shape for _, shape in decoded], dtype=torch.float32),
     )
-    explained = explain_samples(run.model, samples, run.dataset, size)
+    explained = explain_samples(run.model, samples, run.mean, run.std, size)
     crops = center_crop(samples.images, samples.shapes, size)
     results = []
     for i, target in enumerate(targets):
         probability, label = explained.probabilities[i].max(0)
-        name = run.dataset.classes[label]
+        name = run.classes[label]
         panels = [
             Panel(samples.ids[i], 0, 0, files[i].name),
             Panel(samples.ids[i], 0, 1, f"{name} {probability:.2f}", rounded(explained.cam[i])),

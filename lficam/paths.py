@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from lficam.errors import InputError
+
 
 def repository() -> Path | None:
     """The checkout this package runs from, None for an installed copy."""
@@ -35,6 +39,25 @@ def figures_dir() -> Path:
 
 def _folder(variable: str, name: str) -> Path:
     return Path(os.environ.get(variable) or (repository() or Path.cwd()) / name).absolute()
+
+
+@contextmanager
+def lock(folder: Path, name: str, busy: str, wait: bool) -> Iterator[None]:
+    """Keep other processes out of `folder`/.locks/`name` while the block runs.
+
+    busy: said if another process is in there; then this one waits, or without `wait` raises InputError with these words.
+    """
+    file = folder / ".locks" / f"{name}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        held = FileLock(file).acquire(timeout=0)
+    except Timeout:
+        if not wait:
+            raise InputError(busy) from None
+        print(busy, flush=True)
+        held = FileLock(file).acquire()
+    with held:
+        yield
 
 
 @contextmanager

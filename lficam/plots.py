@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -52,7 +53,7 @@ class Grid:
     panels: list[Panel]
     row_notes: list[str] = field(default_factory=list)
     footnote: str = ""
-    scale: str = "attention, 0 to 1 in each map"
+    scale: str = "attention, 0 to 1 in each map; the bar is blended with mid-grey, the maps with the picture"
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def draw_grid(grid: Grid, images: Mapping[str, Tensor]) -> Figure:
     right = 0.55 if grid.row_notes else 0.1
     columns, rows = len(grid.column_titles), len(grid.row_titles)
     pitch = (PAGE_WIDTH - left - right) / columns
-    cell = min(pitch - 0.06, 1.25 if rows <= 6 else 0.7)
+    cell = min(pitch - 0.06, 1.25 if rows <= 6 else 0.52)  # twelve rows fit a page
     caption = LINE * max(panel.caption.count("\n") + 1 for panel in grid.panels) + 0.07
     header = LINE * max(title.count("\n") + 1 for title in grid.column_titles) + 0.08 if any(grid.column_titles) else 0
     top, foot = 0.52 + header, 0.5 + LINE * (grid.footnote.count("\n") + 1 if grid.footnote else 0)
@@ -139,7 +140,9 @@ def draw_grid(grid: Grid, images: Mapping[str, Tensor]) -> Figure:
 
 def _color_bar(figure: Figure, label: str, height: float) -> None:
     axes = figure.add_axes((0.18 / PAGE_WIDTH, 0.28 / height, 2.2 / PAGE_WIDTH, 0.09 / height))
-    bar = figure.colorbar(ScalarMappable(cmap=COLOR_MAP), cax=axes, orientation="horizontal", ticks=[0, 0.5, 1])
+    grey = torch.full((3, 1, 256), 0.5)
+    colors = overlay(grey, torch.linspace(0, 1, 256).view(1, 1, 256))[:, 0].T.numpy()  # as they are in the pictures
+    bar = figure.colorbar(ScalarMappable(cmap=ListedColormap(colors)), cax=axes, orientation="horizontal", ticks=[0, 0.5, 1])
     bar.ax.tick_params(labelsize=TEXT, length=2, pad=1)
     bar.outline.set_linewidth(0.4)
     figure.text(2.53 / PAGE_WIDTH, 0.325 / height, label, fontsize=TEXT, va="center")

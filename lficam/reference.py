@@ -13,9 +13,9 @@ from nbclient import NotebookClient
 
 from lficam.experiments import EXPERIMENTS, experiment
 from lficam.outputs import SUFFIXES
-from lficam.paths import figures_dir, repository
+from lficam.paths import atomic_folder, repository
 from lficam.plots import DPI, Grid, Panel, draw_grid, rounded
-from lficam.reproduce import make_figures, notebook
+from lficam.reproduce import QUIET, make_figures, notebook
 
 
 def synthetic() -> tuple[Grid, dict[str, torch.Tensor]]:
@@ -47,26 +47,24 @@ def main() -> None:
     outcome = make_figures("embedded")
     if outcome.failed:
         sys.exit(f"lficam: {outcome.failed}")
-    target = root / "figures" / "reference"
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    for name in EXPERIMENTS:
-        stem = experiment(name).stem
-        for suffix in SUFFIXES:
-            if suffix != ".pdf":  # the same picture again
-                shutil.copy(stem.with_name(stem.name + suffix), target)
-        _execute_in_place(name)
-    shutil.copy(figures_dir() / "embedded" / "REPORT.md", target)
-    draw_grid(*synthetic()).savefig(target / "synthetic.png", dpi=DPI)
+    notebooks = {notebook(name): _executed(name) for name in EXPERIMENTS}
+    with atomic_folder(root / "figures" / "reference") as target:
+        for name in EXPERIMENTS:
+            for suffix in SUFFIXES:
+                if suffix != ".pdf":  # the same picture again
+                    shutil.copy(experiment(name).file(suffix), target)
+        shutil.copy(outcome.report, target)
+        draw_grid(*synthetic()).savefig(target / "synthetic.png", dpi=DPI)
+    for file, content in notebooks.items():
+        nbformat.write(content, file)
 
 
-def _execute_in_place(name: str) -> None:
-    """Store the outputs of an embedded run in a notebook, without times, so that the same outputs give the same file."""
+def _executed(name: str) -> nbformat.NotebookNode:
+    """A notebook with the outputs of an embedded run, without times, so that the same outputs give the same file."""
     file = notebook(name)
     content = nbformat.read(file, as_version=4)
-    client = NotebookClient(content, kernel_name="python3", record_timing=False, resources={"metadata": {"path": file.parent}})
-    client.execute()
-    nbformat.write(content, file)
+    NotebookClient(content, kernel_name="python3", record_timing=False, **QUIET).execute()
+    return content
 
 
 if __name__ == "__main__":

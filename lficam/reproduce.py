@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from lficam.errors import InputError, MissingDataError
 from lficam.experiments import EXPERIMENTS, Experiment, experiment
 from lficam.outputs import SUFFIXES, code_digest
-from lficam.paths import repository, runs_dir
+from lficam.paths import figures_dir, lock, repository, runs_dir
 from lficam.provenance import sha256
 from lficam.report import write_report
-from lficam.runs import fit_or_load_all
+from lficam.runs import fit_missing
 
 NOTEBOOKS = {
     "table1": "00_architecture",
@@ -29,16 +27,16 @@ NOTEBOOKS = {
 }
 
 
-# Kernels warn on every start that they talk over TCP; here only this machine listens.
-_QUIET = {"extra_arguments": ["--IPKernelApp.log_level=40"]}
+# On every start a kernel warns that it talks over TCP, on every end that it was interrupted; what fails shows in the notebook.
+QUIET = {"extra_arguments": ["--IPKernelApp.log_level=50"]}
 
 
 @dataclass
 class Outcome:
     """What became of each figure.
 
-    made, kept: names of the figures made now, and of those up to date. failed: name -> one line why. without_data: the same for
-    figures whose data set is missing.
+    made, kept: names of the figures made now, and of those up to date. failed: name -> one line why, where a training or the
+    notebook failed. without_data: the same for figures whose data set is missing. report: its path, if there is anything in it.
     """
 
     report: Path | None = None
@@ -54,9 +52,9 @@ def make_figures(
     """Make the figures named in `only` (all when empty); a second call does only what is missing or out of date.
 
     fresh: remove these figures and their trained runs first.
-    A notebook that fails, or a data set that is missing, does not keep the other figures from being made.
-    Raises InputError, before anything is written, for an unknown profile, figure or override, or while another process makes
-    the same figures; pydantic.ValidationError for an override of the wrong type.
+    A notebook that fails, a run that cannot be trained or a data set that is missing does not keep the other figures from being
+    made. Raises InputError, before anything is written, for an unknown profile, figure or override, or while another process
+    makes the same figures.
     """
     outcome, plans = Outcome(), []
     for name in only or EXPERIMENTS:
@@ -66,21 +64,25 @@ def make_figures(
             outcome.without_data[name] = str(error)
     if not plans:
         return outcome
-    folder = plans[0].stem.parent
-    with _only_one(folder):
+    folder = plans[0].folder
+    with lock(
+        figures_dir(), folder.name, busy=f"another process is making the figures in {folder}: wait for it to end", wait=False
+    ):
         if fresh:
             _remove(plans)
-        fit_or_load_all(list({config.run_id(): config for plan in plans for config in plan.configs()}.values()))
+        untrained = fit_missing(list({config.run_id(): config for plan in plans for config in plan.configs()}.values()))
         for plan in plans:
-            if is_current(plan):
+            causes = [str(untrained[id]) for config in plan.configs() if (id := config.run_id()) in untrained]
+            if causes:
+                outcome.failed[plan.name] = causes[0]
+            elif is_current(plan):
                 outcome.kept.append(plan.name)
-                continue
-            error = _execute(plan)
-            if error:
+            elif error := _execute(plan):
                 outcome.failed[plan.name] = error
             else:
                 outcome.made.append(plan.name)
-        outcome.report = write_report(folder, profile)
+        if outcome.made or outcome.kept:
+            outcome.report = write_report(folder, profile)
     return outcome
 
 
@@ -94,20 +96,20 @@ def notebook(name: str) -> Path:
 
 def executed(plan: Experiment) -> Path:
     """Where a notebook's executed copy lies."""
-    return plan.stem.parent / "notebooks" / f"{NOTEBOOKS[plan.name]}.ipynb"
+    return plan.folder / "notebooks" / f"{NOTEBOOKS[plan.name]}.ipynb"
 
 
 def is_current(plan: Experiment) -> bool:
-    """Whether a figure's files are whole and were made by this code and this notebook from the runs it needs now."""
-    file = plan.stem.with_name(plan.stem.name + ".json")
-    if not file.is_file() or not executed(plan).is_file():
+    """Whether a figure's files are whole and were made by this code and this notebook from the runs as they are now."""
+    if not plan.file(".json").is_file() or not executed(plan).is_file():
         return False
-    record = json.loads(file.read_text())
-    files = [file.with_suffix(suffix) for suffix in SUFFIXES[:3]]
+    record = json.loads(plan.file(".json").read_text())
+    files = [plan.file(suffix) for suffix in SUFFIXES if suffix != ".json"]
+    trained = [runs_dir() / config.run_id() / "run.json" for config in plan.configs()]
     return (
         record["code"] == code_digest()
-        and [run["id"] for run in record["runs"]] == [config.run_id() for config in plan.configs()]
-        and all(f.is_file() and sha256(f) == record["sha256"][f.name] for f in files)
+        and [run["sha256"] for run in record["runs"]] == [sha256(file) for file in trained]
+        and all(file.is_file() and sha256(file) == record["sha256"][file.name] for file in files)
         and _cells(notebook(plan.name)) == _cells(executed(plan))
     )
 
@@ -121,35 +123,30 @@ def _cells(file: Path) -> list[str]:
 def _execute(plan: Experiment) -> str | None:
     """Execute a figure's notebook; one line that says where and why if it fails. Its executed copy stays either way."""
     import papermill  # late: it costs a second
+    from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     source, target = notebook(plan.name), executed(plan)
     target.parent.mkdir(parents=True, exist_ok=True)
     print(f"{plan.name}: notebooks/{source.name}", flush=True)
     parameters = {"profile": plan.profile, "overrides": dict(plan.overrides)}
+    plan.file(".json").unlink(missing_ok=True)  # a figure without it is not whole, should this be interrupted
     try:
-        papermill.execute_notebook(
-            source, target, parameters, kernel_name="python3", progress_bar=False, cwd=source.parent, **_QUIET
-        )
+        papermill.execute_notebook(source, target, parameters, kernel_name="python3", progress_bar=False, **QUIET)
     except papermill.PapermillExecutionError as error:
-        return f"notebooks/{source.name}, cell {error.cell_index}: {error.ename}: {error.evalue} (traceback in {target})"
+        plan.file(".json").unlink(missing_ok=True)
+        return f"notebooks/{source.name}, In [{error.exec_count}]: {error.ename}: {error.evalue} (traceback in {target})"
+    except DeadKernelError:
+        plan.file(".json").unlink(missing_ok=True)
+        return f"notebooks/{source.name}: its kernel died, most likely for want of memory"
     return None
 
 
 def _remove(plans: Sequence[Experiment]) -> None:
     for plan in plans:
         for config in plan.configs():
-            shutil.rmtree(runs_dir() / config.run_id(), ignore_errors=True)
+            id = config.run_id()
+            with lock(runs_dir(), id, busy=f"waiting for the process that trains {id}", wait=True):
+                shutil.rmtree(runs_dir() / id, ignore_errors=True)
         for suffix in SUFFIXES:
-            plan.stem.with_name(plan.stem.name + suffix).unlink(missing_ok=True)
-
-
-def _only_one(folder: Path) -> FileLock:
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"another process is making the figures in {folder}: wait for it to end") from None
-    lock.release()
-    return lock
+            plan.file(suffix).unlink(missing_ok=True)

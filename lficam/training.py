@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from lficam.abn import ABN
 from lficam.augmentation import augment
 from lficam.config import RunConfig
+from lficam.errors import InputError
 from lficam.inference import normalize
 from lficam.lfi_cam import LFICAM
 from lficam.samples import Dataset
@@ -56,6 +57,8 @@ def train(config: RunConfig, dataset: Dataset, on_epoch: Callable[[Record], None
     from accelerate import Accelerator  # late: it costs a second
 
     accelerator = Accelerator(mixed_precision="no")  # the precision is the visible autocast below
+    if accelerator.num_processes > 1:
+        raise InputError(f"one run trains in one process, got {accelerator.num_processes}: start lficam without a launcher")
     # channels_last: measured 1.3x faster on CPU (float32), more on GPUs with bfloat16
     objective = Objective(build_model(config, len(dataset.classes))).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(objective.parameters(), lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
@@ -96,4 +99,7 @@ def batches(
     for index in torch.randperm(len(samples), generator=generator).split(config.batch_size):
         images, shapes = samples.images[index].to(device), samples.shapes[index]
         images = augment(images, shapes, config.image_size, config.augmentation, generator)
-        yield normalize(images, dataset).contiguous(memory_format=torch.channels_last), samples.labels[index].to(device)
+        yield (
+            normalize(images, dataset.mean, dataset.std).contiguous(memory_format=torch.channels_last),
+            samples.labels[index].to(device),
+        )

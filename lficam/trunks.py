@@ -38,21 +38,14 @@ def trunk(name: str, stem_stride: int = 1, pretrained: bool = False) -> nn.Modul
     Returns an `nn.Sequential` of named stages with `.num_features` (K) and `.spec`, from which it can be built again.
     Raises InputError for an unknown name or an option that the trunk does not have.
     """
+    check_trunk(name, stem_stride, pretrained)
     if name in _registered:
-        if pretrained or stem_stride != 1:
-            raise InputError(
-                f"trunk {name!r} is registered without options, got stem_stride={stem_stride}, pretrained={pretrained}: "
-                "put them into its build function"
-            )
         stages = _registered[name].build()
         if not hasattr(stages, "num_features"):
             stages.num_features = count_features(stages)
     elif depth := _cifar_depth(name):
-        if pretrained:
-            raise InputError(f"there are no pretrained weights for {name!r}: use pretrained=False")
         stages = _cifar_resnet(depth, stem_stride)
     else:
-        check_trunk(name)
         stages = _timm_resnet(name, stem_stride, pretrained)
     stages.spec = {"name": name, "stem_stride": stem_stride}  # weights come from a checkpoint, so `pretrained` is not part of it
     return stages
@@ -69,19 +62,25 @@ def register_trunk(name: str, build: Callable[[], nn.Module], version: int = 1) 
     _registered[name] = _Registered(build, version)
 
 
-def check_trunk(name: str) -> str:
-    """Return `name` if a trunk can be built by it; raise InputError otherwise. Builds nothing."""
+def check_trunk(name: str, stem_stride: int = 1, pretrained: bool = False) -> None:
+    """Raise InputError unless `trunk` can build this. Builds nothing."""
     if name not in _registered and not _cifar_depth(name) and name not in _timm_names():
         raise InputError(
             f"unknown trunk {name!r}: expected cifar_resnet<6n+2> (8, 14, 20, ... 110), a residual network of timm such as "
             f"resnet18, resnet50, resnext50_32x4d, or a registered one ({', '.join(_registered) or 'none so far'})"
         )
-    return name
+    if name in _registered and (pretrained or stem_stride != 1):
+        raise InputError(
+            f"trunk {name!r} is registered without options, got stem_stride={stem_stride}, pretrained={pretrained}: "
+            "put them into its build function"
+        )
+    if _cifar_depth(name) and pretrained:
+        raise InputError(f"there are no pretrained weights for {name!r}, got pretrained=True: leave it out")
 
 
-def is_cifar_size(name: str) -> bool:
-    """Whether the trunk is made for small images (32 -> 8x8), so that its stem has stride 1 anyway."""
-    return name in _registered or bool(_cifar_depth(name))
+def is_imagenet_size(name: str) -> bool:
+    """Whether it is one of timm's, whose stem has stride 2 unless asked otherwise."""
+    return name not in _registered and not _cifar_depth(name)
 
 
 def trunk_version(name: str) -> int:

@@ -2,14 +2,21 @@ import json
 
 import pytest
 import torch
-from helpers import file_of
+from helpers import REFERENCE, file_of
 
 from lficam.experiments import EXPERIMENTS, Experiment, experiment
+from lficam.provenance import sha256
 from lficam.reproduce import Outcome, make_figures
 
 
 @pytest.fixture(scope="session")
-def outcome() -> Outcome:
+def reference_before() -> dict[str, str]:
+    """Checksums of the committed reference before any figure is made."""
+    return {file.name: sha256(file) for file in REFERENCE.iterdir()}
+
+
+@pytest.fixture(scope="session")
+def outcome(reference_before: dict[str, str]) -> Outcome:
     """All embedded figures, made once for the whole session from nothing (or from runs that were trained before)."""
     return make_figures("embedded")
 

@@ -7,5 +7,5 @@ REFERENCE = repository() / "figures" / "reference"  # written by `make reference
 
 
 def file_of(plan: Experiment, suffix: str) -> Path:
-    assert plan.stem.is_relative_to(figures_dir())
-    return plan.stem.with_name(plan.stem.name + suffix)
+    assert plan.folder.is_relative_to(figures_dir())
+    return plan.file(suffix)

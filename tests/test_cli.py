@@ -137,6 +137,7 @@ def test_a_faulty_image_folder_is_one_line_and_trains_nothing(lficam, tmp_path, 
     assert len(done.stderr.strip().splitlines()) == 1
     assert all(word in done.stderr for word in words)
     assert not list((tmp_path / "runs").glob("[!.]*"))
+    assert not list(figures_dir().rglob("*-*/*"))
 
 
 def test_table_1_needs_no_training(lficam, tmp_path, monkeypatch):

@@ -1,5 +1,4 @@
 import pytest
-from pydantic import ValidationError
 
 from lficam.errors import InputError, MissingDataError
 from lficam.experiments import EXPERIMENTS, PROFILES, SETTINGS, experiment
@@ -44,10 +43,10 @@ def test_strings_as_papermill_passes_them_are_numbers():
 
 def test_overrides_have_a_folder_of_their_own():
     plain, other = experiment("fig1"), experiment("fig1", overrides={"epochs": 2})
-    assert plain.stem.parent.name == "embedded"
-    assert other.stem.parent.name.startswith("embedded-")
-    assert other.stem.parent != experiment("fig1", overrides={"epochs": 3}).stem.parent
-    assert executed(other).is_relative_to(other.stem.parent)
+    assert plain.folder.name == "embedded"
+    assert other.folder.name.startswith("embedded-")
+    assert other.folder != experiment("fig1", overrides={"epochs": 3}).folder
+    assert executed(other).is_relative_to(other.folder)
 
 
 def test_every_picture_says_its_data_set_and_profile():
@@ -73,6 +72,7 @@ def test_shown_images_are_the_same_for_every_run():
         (("fig1", "embedded", {"method": "abn"}), ["method"]),
         (("fig5", "embedded", {"lr": 0.1}), ["lr", "fig5"]),
         (("fig1", "embedded", ["epochs"]), ["epochs", "mapping"]),
+        ((["fig1"],), ["fig1", "fig6"]),
     ],
 )
 def test_wrong_input_is_named_with_what_is_allowed(arguments, words):
@@ -82,9 +82,33 @@ def test_wrong_input_is_named_with_what_is_allowed(arguments, words):
     assert "\n" not in str(caught.value)
 
 
-def test_a_value_of_the_wrong_type_is_refused():
-    with pytest.raises(ValidationError):
-        experiment("fig1", overrides={"epochs": "many"})
+@pytest.mark.parametrize("name", ["table1", "fig1"])
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"epochs": "many"}, "epochs='many'.*integer"),
+        ({"image_size": 2}, "image_size=2"),
+        ({"trunk": "cifar_resnet8", "pretrained": True}, "no pretrained weights for 'cifar_resnet8'"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_one_line(name, overrides, words):
+    with pytest.raises(InputError, match=words) as caught:
+        experiment(name, overrides=overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_embedded_digits_have_one_size():
+    with pytest.raises(InputError, match=r"image_size=64.*28 pixels"):
+        experiment("fig5", overrides={"image_size": 64})
+
+
+def test_a_command_line_and_a_notebook_override_alike():
+    assert experiment("fig1", overrides={"epochs": "2"}).folder == experiment("fig1", overrides={"epochs": 2}).folder
+
+
+def test_a_picture_says_what_was_changed():
+    source = experiment("fig1", overrides={"epochs": 2, "seed": 1}).source
+    assert source == "cluttered digits (stand-in for ImageNet), embedded profile, changed: epochs=2, seed=1"
 
 
 def test_missing_data_is_said_at_once(tmp_path):

@@ -11,21 +11,20 @@ from PIL import Image
 
 from lficam.datasets import load_dataset
 from lficam.experiments import experiment
-from lficam.figures import pictures
+from lficam.figures import agreement_figure
 from lficam.outputs import load_drawing
 from lficam.plots import DPI, PAGE_WIDTH, Grid, draw
 from lficam.provenance import sha256
 from lficam.runs import load_run
-from lficam.verdicts import ACCURACY_MARGIN
-
-ORDER = {"fig1": ["lfi-cam-without-fin", "lfi-cam", "lfi-cam"], "fig5": ["abn"] * 5 + ["lfi-cam"] * 5}
+from lficam.verdicts import ACCURACY_MARGIN, judge_stability
 
 
 def images_of(plan):
+    """The embedded test images by id, as they are in the data set."""
     if not plan.methods:
         return {}
-    run = load_run(plan.configs()[0].run_id())
-    return pictures(run, plan.shown(run.dataset))
+    test = load_dataset(plan.dataset).test
+    return {id: image / 255 for id, image in zip(test.ids, test.images, strict=True)}
 
 
 def test_every_file_is_there_with_its_checksum(plan, record):
@@ -102,7 +101,7 @@ def test_the_structure_is_that_of_the_committed_reference(plan, record):
         assert ours == theirs
     table, expected = pd.read_csv(file_of(plan, ".csv")), pd.read_csv(REFERENCE / file_of(plan, ".csv").name)
     assert list(table.columns) == list(expected.columns)
-    text = [column for column in table if table[column].dtype.kind not in "fib" and column != "similar"]
+    text = [column for column in table if table[column].dtype.kind not in "fib" and column not in ("similar", "verdict")]
     pd.testing.assert_frame_equal(table[text], expected[text])
 
 
@@ -126,12 +125,58 @@ def test_the_stability_table_follows_from_the_runs(outcome, name):
         assert own.loc[list("12345"), "similar"].astype(str).tolist() == [str(value) for value in similar]
 
 
+@pytest.mark.parametrize("name", ["fig5", "fig6"])
+def test_the_verdicts_follow_from_the_table(outcome, name):
+    plan = experiment(name)
+    table = pd.read_csv(file_of(plan, ".csv"))
+    record = json.loads(file_of(plan, ".json").read_text())
+    for claim, label in (("C2", "ABN"), ("C3", "LFI-CAM")):
+        own = table[table["method"] == label].set_index("setting")
+        iou, settings = own.loc["similar", "iou"], int(own.loc["similar", "settings"])
+        expected = judge_stability(claim, label, None if np.isnan(iou) else iou, settings, 5)
+        assert own.loc["similar", "verdict"] == f"{claim} {expected.outcome}"
+        assert expected._asdict() in record["verdicts"]
+
+
+def test_maps_of_one_size_are_compared_by_averages_over_areas(outcome):
+    """ABN's 14 x 14 map is averaged over 2 x 2 cells to LFI-CAM's 7 x 7, by hand here."""
+    plan = experiment("fig5")
+    table = pd.read_csv(file_of(plan, ".csv")).set_index(["method", "setting"])
+    runs = [load_run(config.run_id()) for config in plan.configs() if config.method == "abn"]
+    size = runs[0].config.image_size
+    on = []
+    for run in runs:
+        coarse = run.explained.cam[:, 0].numpy().astype(float).reshape(-1, 7, 2, 7, 2).mean((2, 4))
+        on.append(normalised([resize_by_hand(cam, size) for cam in coarse]) > 100 / 255)
+    values = [(a & b).sum((1, 2)) / np.maximum((a | b).sum((1, 2)), 1) for i, a in enumerate(on) for b in on[:i]]
+    assert table.loc[("ABN", "all"), "iou_equal_map_size"] == pytest.approx(np.mean(values), abs=1e-4)
+    assert table.loc[("ABN", "all"), "map"] == "14x14"
+    same = table.loc["LFI-CAM"]
+    assert same["iou_equal_map_size"].tolist() == pytest.approx(same["iou"].tolist(), abs=1e-4)
+
+
+def test_agreement_between_settings_is_the_table_of_pairs_in_a_square(outcome):
+    plan = experiment("fig5")
+    result = agreement_figure(plan, plan.runs())
+    for method, matrix in result.drawing.methods.items():
+        pairs = result.table[result.table["method"] == method]
+        assert len(pairs) == 10
+        for a, b, value in pairs[["a", "b", "iou"]].itertuples(index=False):
+            assert matrix[int(a) - 1][int(b) - 1] == matrix[int(b) - 1][int(a) - 1] == pytest.approx(value)
+        assert [matrix[k][k] for k in range(5)] == [1] * 5
+    shown = [float(text.get_text()) for text in result.draw().axes[0].texts]
+    assert shown == pytest.approx([value for row in result.drawing.methods["ABN"] for value in row], abs=0.0051)
+
+
 def upsampled(run):
     """Maps (N, h, w) resized with Pillow's float bilinear filter and normalised by hand."""
     size = run.config.image_size
     maps = [resize_by_hand(cam[0].numpy().astype(float), size) for cam in run.explained.cam]
-    low = [m.min() for m in maps]
-    return np.stack([(m - lo) / (m.max() - lo) if m.max() > lo else m * 0 for m, lo in zip(maps, low, strict=True)])
+    return normalised(maps)
+
+
+def normalised(maps):
+    return np.stack([(m - m.min()) / (m.max() - m.min()) if m.max() > m.min() else m * 0 for m in maps])
 
 
 def resize_by_hand(cam, size):

@@ -38,8 +38,8 @@ def model_of(method):
 @pytest.mark.parametrize("batch_size", [1, 4, 12, 13])
 def test_the_batch_size_does_not_matter(method, batch_size, dataset):
     model = model_of(method)
-    expected = explain_samples(model, dataset.test, dataset, 16)
-    got = explain_samples(model, dataset.test, dataset, 16, batch_size)
+    expected = explain_samples(model, dataset.test, dataset.mean, dataset.std, 16)
+    got = explain_samples(model, dataset.test, dataset.mean, dataset.std, 16, batch_size)
     assert got.ids == expected.ids == dataset.test.ids
     for name in ("probabilities", "cam", "mean_features", "importance"):
         a, b = getattr(got, name), getattr(expected, name)
@@ -50,7 +50,7 @@ def test_the_batch_size_does_not_matter(method, batch_size, dataset):
 def test_everything_is_what_the_model_says(method, dataset):
     model = model_of(method)
     whole = Samples(dataset.test.ids, dataset.test.images, dataset.test.labels, dataset.test.shapes)
-    got = explain_samples(model, whole, dataset, 18)  # kept at this size: the test crop is the whole image
+    got = explain_samples(model, whole, dataset.mean, dataset.std, 18)  # kept at this size: the test crop is the whole image
     pixels = dataset.test.images.double() / 255
     mean, std = (torch.tensor(values).double().view(3, 1, 1) for values in (dataset.mean, dataset.std))
     with torch.no_grad():
@@ -66,13 +66,13 @@ def test_everything_is_what_the_model_says(method, dataset):
 def test_batch_norms_are_used_and_not_changed(dataset):
     model = model_of("lfi-cam").train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    explain_samples(model, dataset.test, dataset, 16, batch_size=5)
+    explain_samples(model, dataset.test, dataset.mean, dataset.std, 16, batch_size=5)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_normalize_uses_the_mean_and_std_of_each_channel(dataset):
     pixels = torch.tensor([0.8, 0.5, 0.0]).view(1, 3, 1, 1)
-    assert normalize(pixels, dataset).flatten().tolist() == pytest.approx([2, 0, -2], abs=1e-6)
+    assert normalize(pixels, dataset.mean, dataset.std).flatten().tolist() == pytest.approx([2, 0, -2], abs=1e-6)
 
 
 def test_accuracy_worked_by_hand():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lficam import runs
+from lficam import paths, runs
 from lficam.config import RunConfig
 from lficam.errors import InputError
 from lficam.lfi_cam import LFICAM
@@ -231,7 +231,7 @@ def test_the_files_say_how_the_run_came_about(config):
 # Says when it is about to train, and waits until it is told to, or until the other process must have failed.
 FIRST_PROCESS = """
 import json, select, sys
-from lficam import runs
+from lficam import paths, runs
 from lficam.config import RunConfig
 
 def train(*arguments):
@@ -262,7 +262,7 @@ def test_a_second_process_waits_and_loads(config, monkeypatch):
                 first.stdin.write("go\n")
                 first.stdin.flush()
 
-            monkeypatch.setattr(runs, "print", tell, raising=False)
+            monkeypatch.setattr(paths, "print", tell, raising=False)
             monkeypatch.setattr(runs, "train", refuse)
             run = fit_or_load(given)
         finally:

@@ -31,7 +31,15 @@ def tiny():
 
 
 def config(**fields):
-    given = {"dataset": "digits-catdog", "trunk": "cifar_resnet8", "image_size": 16, "batch_size": 16, "epochs": 1, "lr": 0.05}
+    given = {
+        "dataset": "folder",
+        "trunk": "cifar_resnet8",
+        "image_size": 16,
+        "augmentation": "none",
+        "batch_size": 16,
+        "epochs": 1,
+        "lr": 0.05,
+    }
     return RunConfig(**(given | fields))
 
 
@@ -49,7 +57,7 @@ def test_the_loss_falls_in_a_few_steps(method, tiny):
     model, history = fit(config(method=method, epochs=5), tiny)
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
     assert history[-1]["accuracy"] > 0.9
-    test = normalize(tiny.test.images / 255, tiny)
+    test = normalize(tiny.test.images / 255, tiny.mean, tiny.std)
     assert (model(test).argmax(1) == tiny.test.labels).float().mean() > 0.9
     assert not model.training
     assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
@@ -134,7 +142,7 @@ def test_training_is_sgd_with_momentum_and_weight_decay(method, tiny):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_loss_is_the_sum_of_the_cross_entropies_of_all_heads(method, tiny):
     model = build_model(config(method=method), 2).eval()
-    images, labels = normalize(tiny.train.images[:6] / 255, tiny), tiny.train.labels[:6]
+    images, labels = normalize(tiny.train.images[:6] / 255, tiny.mean, tiny.std), tiny.train.labels[:6]
     loss, logits = Objective(model)(images, labels)
     e = model.explain(images)
     expected = 0.0

@@ -5,6 +5,7 @@ import json
 import nbformat
 import pytest
 
+from lficam import verdicts
 from lficam.experiments import EXPERIMENTS
 from lficam.paths import repository
 from lficam.reproduce import NOTEBOOKS
@@ -69,6 +70,19 @@ def test_it_is_committed_with_the_outputs_of_an_embedded_run_in_order(file, note
     assert "image/png" in kinds
     assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
     assert file.stat().st_size < MAXIMUM_BYTES
+
+
+@pytest.mark.parametrize(
+    ("stem", "numbers"),
+    [
+        ("01_fin_effectiveness", [f"{verdicts.ENERGY_MARGIN:g}"]),
+        ("05_stability_stl10", [f"{verdicts.SAME_AREA + sign * verdicts.IOU_MARGIN:g}" for sign in (1, -1)]),
+        ("06_stability_catdog", [f"{verdicts.SAME_AREA + sign * verdicts.IOU_MARGIN:g}" for sign in (1, -1)]),
+    ],
+)
+def test_its_text_states_the_limits_that_the_verdict_uses(stem, numbers):
+    first = nbformat.read(repository() / "notebooks" / f"{stem}.ipynb", as_version=4).cells[0].source
+    assert all(number in first for number in numbers)
 
 
 def test_it_holds_no_path_of_a_machine(file):
