@@ -1,11 +1,31 @@
 from pathlib import Path
 
+import pandas as pd
+
 from lficam.experiments import Experiment
 from lficam.paths import figures_dir, repository
 
 REFERENCE = repository() / "figures" / "reference"  # written by `make reference` alone
+BOUNDS = repository() / "tests" / "embedded_bounds.csv"  # written by tests/measure_bounds.py alone
 
 
 def file_of(plan: Experiment, suffix: str) -> Path:
     assert plan.folder.is_relative_to(figures_dir())
     return plan.file(suffix)
+
+
+QUANTITIES = ["test_accuracy", "pointing", "energy", "iou", "iou_published", "iou_equal_map_size"]
+
+
+def numbers(table: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """What training decides in a figure's table: (row, quantity) -> value. Of a single setting only its accuracy counts."""
+    found = {}
+    if "method" not in table:  # Table 1
+        return found
+    names = table["map"] if "setting" not in table and "map" in table else table["method"]
+    for name, (_, row) in zip(names, table.iterrows(), strict=True):
+        setting = str(row.get("setting", ""))
+        for quantity in ["test_accuracy"] if setting.isdigit() else [] if setting == "similar" else QUANTITIES:
+            if quantity in table and not pd.isna(row[quantity]):
+                found[f"{name} {setting}".strip(), quantity] = float(row[quantity])
+    return found

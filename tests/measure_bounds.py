@@ -1,0 +1,42 @@
+"""How far the embedded numbers move between machines: trains everything under other numbers of threads and instruction sets.
+
+The same seed gives other trainings there, because sums are added up in another order. Writes embedded_bounds.csv beside this
+file, which tests/test_embedded_numbers.py reads. About half an hour on 2 cores, on a processor with AVX-512.
+
+    python tests/measure_bounds.py STORE     (a folder for the trained runs; what is there is not trained again)
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+from helpers import BOUNDS, numbers
+
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+VARIANTS = {
+    "AVX-512, 2 threads": {"OMP_NUM_THREADS": "2"},
+    "AVX-512, 1 thread": {"OMP_NUM_THREADS": "1"},
+    "AVX2, 1 thread": {"OMP_NUM_THREADS": "1", **AVX2},
+}
+
+
+def measure(store: Path) -> pd.DataFrame:
+    """One row a number: figure, row, quantity, and its value under each variant."""
+    columns = {}
+    for variant, environment in VARIANTS.items():
+        folder = store / variant.replace(", ", "-").replace(" ", "")
+        folders = {"LFICAM_RUNS": str(folder / "runs"), "LFICAM_FIGURES": str(folder / "figures")}
+        command = [sys.executable, "-m", "lficam", "figures"]
+        subprocess.run(command, env=os.environ | environment | folders, check=True)
+        columns[variant] = {
+            (file.stem, *key): value
+            for file in sorted((folder / "figures" / "embedded").glob("*.csv"))
+            for key, value in numbers(pd.read_csv(file)).items()
+        }
+    return pd.DataFrame(columns).rename_axis(["figure", "row", "quantity"])
+
+
+if __name__ == "__main__":
+    measure(Path(sys.argv[1])).to_csv(BOUNDS, float_format="%.4f")
