@@ -51,7 +51,7 @@ def _figure(record: dict, file: Path) -> list[str]:
         "",
         markdown(table),
         "",
-        *(f"**{v['claim']} {v['outcome']}**: {v['reason']}." for v in record["verdicts"]),
+        *(f"- **{v['claim']} {v['outcome']}**: {v['reason']}." for v in record["verdicts"]),
     ]
     if not record["verdicts"]:
         lines.append("This figure judges no claim.")
