@@ -173,7 +173,7 @@ EXPERIMENTS = {
             Experiment(
                 f"fig{number}",
                 f"explanations_{dataset}",
-                f"Visual explanations of ABN and LFI-CAM: {title}",
+                "Visual explanations of ABN and LFI-CAM",
                 f"Visual Explanation Results of ABN and LFI-CAM for {title}",
                 dataset,
                 _ABN_AND_LFI_CAM,
@@ -185,7 +185,7 @@ EXPERIMENTS = {
             Experiment(
                 f"fig{number}",
                 f"stability_{dataset}",
-                f"Stability of ABN's and LFI-CAM's maps: {title}",
+                "Stability of ABN's and LFI-CAM's maps",
                 "Examples of stability test on visual explanation. Each row displays CAM results of ABN or LFI-CAM models that "
                 f"were trained with various (5) hyper-parameters on the {title} dataset.",
                 dataset,

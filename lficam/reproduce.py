@@ -36,7 +36,7 @@ class Outcome:
     """What became of each figure.
 
     made, kept: names of the figures made now, and of those up to date. failed: name -> one line why, where a training or the
-    notebook failed. without_data: the same for figures whose data set is missing. report: its path, if there is anything in it.
+    notebook failed. without_data: the same for figures whose data is missing or unreadable. report: its path, if there is anything in it.
     """
 
     report: Path | None = None
@@ -72,9 +72,10 @@ def make_figures(
             _remove(plans)
         untrained = fit_missing(list({config.run_id(): config for plan in plans for config in plan.configs()}.values()))
         for plan in plans:
-            causes = [str(untrained[id]) for config in plan.configs() if (id := config.run_id()) in untrained]
+            causes = [untrained[id] for config in plan.configs() if (id := config.run_id()) in untrained]
             if causes:
-                outcome.failed[plan.name] = causes[0]
+                kind = outcome.without_data if isinstance(causes[0], InputError) else outcome.failed
+                kind[plan.name] = str(causes[0])
             elif is_current(plan):
                 outcome.kept.append(plan.name)
             elif error := _execute(plan):

@@ -99,7 +99,9 @@ def test_explain_draws_a_picture_of_each_image(lficam, outcome, tmp_path, monkey
     done = lficam("explain", "a.png", "b.jpg", "--run", run)
     assert done.returncode == 0, done.stderr
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["a_cam.png", "b_cam.png"]
-    assert all(Image.open(tmp_path / name).size[0] > 1000 for name in ("a_cam.png", "b_cam.png"))
+    for name in ("a_cam.png", "b_cam.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert picture.width > 1000
 
 
 @pytest.mark.parametrize("content", [b"not an image", b"\xff\xd8\xff\xe0\x00\x10JFIF"])

@@ -19,6 +19,11 @@ from lficam.runs import load_run
 from lficam.verdicts import ACCURACY_MARGIN, judge_stability
 
 
+def pixels(file):
+    with Image.open(file) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
 def images_of(plan):
     """The embedded test images by id, as they are in the data set."""
     if not plan.methods:
@@ -31,14 +36,13 @@ def test_every_file_is_there_with_its_checksum(plan, record):
     for suffix in (".png", ".pdf", ".csv"):
         file = file_of(plan, suffix)
         assert record["sha256"][file.name] == sha256(file)
-    assert Image.open(file_of(plan, ".png")).width == pytest.approx(PAGE_WIDTH * DPI, abs=1)
+    assert pixels(file_of(plan, ".png")).shape[1] == pytest.approx(PAGE_WIDTH * DPI, abs=1)
 
 
 def test_redrawn_from_its_saved_maps_it_is_the_same_picture(plan, record):
     buffer = BytesIO()
     draw(load_drawing(record), images_of(plan)).savefig(buffer, format="png", dpi=DPI)
-    saved = np.asarray(Image.open(file_of(plan, ".png")).convert("RGB")).astype(int)
-    redrawn = np.asarray(Image.open(buffer).convert("RGB")).astype(int)
+    saved, redrawn = pixels(file_of(plan, ".png")), pixels(buffer)
     assert saved.shape == redrawn.shape
     assert np.abs(saved - redrawn).max() <= 2
 

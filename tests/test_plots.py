@@ -20,11 +20,16 @@ from lficam.reference import synthetic
 def pixels(figure: Figure) -> np.ndarray:
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
-    return np.asarray(Image.open(buffer).convert("RGB")).astype(int)
+    return read(buffer)
 
 
 def reference() -> np.ndarray:
-    return np.asarray(Image.open(REFERENCE / "synthetic.png").convert("RGB")).astype(int)
+    return read(REFERENCE / "synthetic.png")
+
+
+def read(file) -> np.ndarray:
+    with Image.open(file) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
 
 
 def differs(figure: Figure) -> bool:

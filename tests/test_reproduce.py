@@ -69,7 +69,8 @@ def test_a_failing_notebook_is_named_and_keeps_its_traceback_and_the_others_come
         cells=[
             nbformat.v4.new_code_cell('profile = ""\noverrides = {}', metadata={"tags": ["parameters"]}),
             nbformat.v4.new_code_cell("1 / 0"),
-        ]
+        ],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
     )
     nbformat.write(broken, tmp_path / "00_architecture.ipynb")
     real = reproduce.notebook
