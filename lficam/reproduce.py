@@ -35,8 +35,10 @@ QUIET = {"extra_arguments": ["--IPKernelApp.log_level=50"]}
 class Outcome:
     """What became of each figure.
 
-    made, kept: names of the figures made now, and of those up to date. failed: name -> one line why, where a training or the
-    notebook failed. without_data: the same for figures whose data is missing or unreadable. report: its path, if there is anything in it.
+    made, kept: names of the figures made now, and of those up to date.
+    failed: name -> one line why, where a training or the notebook failed.
+    without_data: the same for figures whose data is missing or unreadable.
+    report: its path, if there is anything in it.
     """
 
     report: Path | None = None
