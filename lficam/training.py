@@ -59,7 +59,7 @@ def train(config: RunConfig, dataset: Dataset, on_epoch: Callable[[Record], None
     accelerator = Accelerator(mixed_precision="no")  # the precision is the visible autocast below
     if accelerator.num_processes > 1:
         raise InputError(f"one run trains in one process, got {accelerator.num_processes}: start lficam without a launcher")
-    # channels_last: measured 1.3x faster on CPU (float32), more on GPUs with bfloat16
+    # channels_last: a step of ResNet-8 at 32 pixels on 2 CPU cores is 1.3x faster in float32, 1.1x in bfloat16
     objective = Objective(build_model(config, len(dataset.classes))).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(objective.parameters(), lr=config.lr, momentum=0.9, weight_decay=config.weight_decay)
     drops = [max(1, config.epochs // 2), max(2, config.epochs * 3 // 4)]  # epochs after which lr falls; never before the first

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pandas as pd
+from torch import nn
 
 from lficam.experiments import Experiment
 from lficam.paths import figures_dir, repository
@@ -29,3 +30,14 @@ def numbers(table: pd.DataFrame) -> dict[tuple[str, str], float]:
             if quantity in table and not pd.isna(row[quantity]):
                 found[f"{name} {setting}".strip(), quantity] = float(row[quantity])
     return found
+
+
+def with_random_statistics(model):
+    """Batch norms as if trained: none of their four vectors is at its neutral value."""
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.uniform_(layer.bias, -0.5, 0.5)
+            layer.running_mean.uniform_(-0.5, 0.5)
+            layer.running_var.uniform_(0.5, 1.5)
+    return model

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers import with_random_statistics
 from torch import nn
 from torch.nn import functional as F
 
@@ -7,17 +8,6 @@ from lficam.abn import ABN
 from lficam.errors import InputError
 from lficam.lfi_cam import LFICAM
 from lficam.trunks import trunk
-
-
-def with_random_statistics(model):
-    """Batch norms as if trained: none of their four vectors is at its neutral value."""
-    for layer in model.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            nn.init.uniform_(layer.weight, 0.5, 1.5)
-            nn.init.uniform_(layer.bias, -0.5, 0.5)
-            layer.running_mean.uniform_(-0.5, 0.5)
-            layer.running_var.uniform_(0.5, 1.5)
-    return model
 
 
 def layers(module):

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from helpers import with_random_statistics
 from torch import nn
 from torch.nn import functional as F
 
@@ -13,17 +14,6 @@ from lficam.trunks import trunk
 def signed_trunk(channels=5):
     """Ends without a ReLU, so that no two feature values are equal and every minimum and maximum is at one place."""
     return nn.Sequential(nn.Conv2d(3, 6, 3, 2, padding=1), nn.Tanh(), nn.Conv2d(6, channels, 3, padding=1))
-
-
-def with_random_statistics(model):
-    """Batch norms as if trained: none of their four vectors is at its neutral value."""
-    for layer in model.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            nn.init.uniform_(layer.weight, 0.5, 1.5)
-            nn.init.uniform_(layer.bias, -0.5, 0.5)
-            layer.running_mean.uniform_(-0.5, 0.5)
-            layer.running_var.uniform_(0.5, 1.5)
-    return model
 
 
 def naive_min_max(plane, constant_is_on):
