@@ -53,7 +53,7 @@ class Grid:
     panels: list[Panel]
     row_notes: list[str] = field(default_factory=list)
     footnote: str = ""
-    scale: str = "attention, 0 to 1 in each map; the bar is blended with mid-grey, the maps with the picture"
+    scale: str = "attention, 0 to 1 in each map (bar: over mid-grey)"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from torch import nn
 
 from lficam.experiments import Experiment
@@ -41,3 +42,19 @@ def with_random_statistics(model):
             layer.running_mean.uniform_(-0.5, 0.5)
             layer.running_var.uniform_(0.5, 1.5)
     return model
+
+
+def check_text(figure, dpi):
+    """All text is 7 pt or more, on the page, and apart; letters are not equally wide at every resolution."""
+    figure.set_dpi(dpi)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    assert figure.get_figwidth() <= 6.9
+    assert min(text.get_fontsize() for text in figure.texts) >= 7
+    boxes = {text: text.get_window_extent(renderer) for text in figure.texts if text.get_text()}
+    for text, box in boxes.items():
+        assert box.x0 >= 0, text
+        assert box.y0 >= 0, text
+        assert box.x1 <= figure.bbox.x1, text
+        assert box.y1 <= figure.bbox.y1, text
+    texts = list(boxes)
+    assert not [(a, b) for i, a in enumerate(texts) for b in texts[:i] if boxes[a].overlaps(boxes[b])]

@@ -6,12 +6,12 @@ from io import BytesIO
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import REFERENCE, file_of
+from helpers import REFERENCE, check_text, file_of
 from PIL import Image
 
 from lficam.datasets import load_dataset
 from lficam.experiments import experiment
-from lficam.figures import agreement_figure
+from lficam.figures import NOTEBOOK_DPI, agreement_figure
 from lficam.outputs import load_drawing
 from lficam.plots import DPI, PAGE_WIDTH, Grid, draw
 from lficam.provenance import sha256
@@ -45,6 +45,11 @@ def test_redrawn_from_its_saved_maps_it_is_the_same_picture(plan, record):
     saved, redrawn = pixels(file_of(plan, ".png")), pixels(buffer)
     assert saved.shape == redrawn.shape
     assert np.abs(saved - redrawn).max() <= 2
+
+
+@pytest.mark.parametrize("dpi", [NOTEBOOK_DPI, DPI])
+def test_its_text_is_legible_on_the_page_and_apart(plan, record, dpi):
+    check_text(draw(load_drawing(record), images_of(plan)), dpi)
 
 
 def test_every_panel_has_the_right_image_caption_and_map(plan, record):

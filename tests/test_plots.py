@@ -6,13 +6,13 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
-from helpers import REFERENCE
+from helpers import REFERENCE, check_text
 from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from lficam import plots
+from lficam.figures import NOTEBOOK_DPI
 from lficam.plots import DPI, Bars, Grid, draw, draw_grid, overlay, rounded
 from lficam.reference import synthetic
 
@@ -81,19 +81,9 @@ def test_overlay_upsamples_bilinearly():
     assert heat.tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_text_is_seven_points_or_more_inside_the_page_and_does_not_overlap():
-    figure = draw_grid(*synthetic())
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    boxes = [text.get_window_extent(renderer) for text in figure.texts if text.get_text()]
-    assert min(text.get_fontsize() for text in figure.texts) >= 7
-    assert figure.get_figwidth() <= 6.9
-    for box in boxes:
-        assert box.x0 >= 0
-        assert box.y0 >= 0
-        assert box.x1 <= figure.bbox.x1
-        assert box.y1 <= figure.bbox.y1
-    overlapping = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
-    assert not overlapping
+@pytest.mark.parametrize("dpi", [NOTEBOOK_DPI, DPI])
+def test_text_is_seven_points_or_more_inside_the_page_and_does_not_overlap(dpi):
+    check_text(draw_grid(*synthetic()), dpi)
 
 
 def test_bars_show_every_value():
