@@ -146,9 +146,9 @@ def stability_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         row_titles,
         panels,
         row_notes,
-        footnote="Under each map: predicted class and its probability; × marks a wrong one. IoU: mean over all pairs of settings "
-        "at threshold 100/255.\nAbove each column: its settings and test accuracies; * marks one more than "
-        f"{100 * ACCURACY_MARGIN:.0f} points below the best of its method.",
+        footnote="Under each map: predicted class and its probability; × marks a wrong one.\n"
+        "IoU: mean over all pairs of settings at threshold 100/255. Above each column: its settings and test accuracies;\n"
+        f"* marks one more than {100 * ACCURACY_MARGIN:.0f} points below the best of its method.",
     )
     verdicts = tuple(_judge(claim, method, table) for claim, method in (("C2", "abn"), ("C3", "lfi-cam")))
     for verdict, method in zip(verdicts, methods, strict=True):
