@@ -2,7 +2,7 @@ import json
 import shutil
 
 import pytest
-from PIL import Image
+from helpers import photographs
 from pydantic import ValidationError
 from torch import nn
 
@@ -209,14 +209,6 @@ def test_the_id_changes_with_the_version_of_a_registered_trunk():
         register_trunk("tests_config_version", lambda: nn.Conv2d(3, 4, 3), version=version)
         ids.add(config(trunk="tests_config_version").run_id())
     assert len(ids) == 2
-
-
-def photographs(root):
-    for split in ("train", "test"):
-        for name in ("cat", "dog"):
-            (root / split / name).mkdir(parents=True)
-            Image.new("RGB", (8, 8)).save(root / split / name / "1.png")
-    return root
 
 
 def test_the_id_follows_the_files_and_not_their_folder(tmp_path):

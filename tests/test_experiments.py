@@ -1,4 +1,5 @@
 import pytest
+from helpers import photographs
 
 from lficam.errors import InputError, MissingDataError
 from lficam.experiments import EXPERIMENTS, PROFILES, SETTINGS, experiment
@@ -29,7 +30,7 @@ def test_a_stability_figure_compares_five_settings_of_each_method_that_differ_in
 
 
 def test_paper_is_the_published_recipe(monkeypatch, tmp_path):
-    folder = make_folder(tmp_path)
+    folder = photographs(tmp_path)
     configs = experiment("fig6", "paper", {"data": str(folder)}).configs()
     assert {(c.epochs, c.trunk, c.image_size, c.augmentation) for c in configs} == {(300, "resnet18", 224, "resized-crop-flip")}
     assert [(c.lr, c.batch_size, c.weight_decay) for c in configs if c.method == "abn"] == [tuple(s) for s in SETTINGS]
@@ -116,13 +117,3 @@ def test_missing_data_is_said_at_once(tmp_path):
         experiment("fig6", "quick", {"data": str(tmp_path / "nowhere")})
     with pytest.raises(MissingDataError, match="no loader"):
         experiment("fig5", "paper")
-
-
-def make_folder(root):
-    from PIL import Image
-
-    for split in ("train", "test"):
-        for label in ("cat", "dog"):
-            (root / split / label).mkdir(parents=True)
-            Image.new("RGB", (8, 8)).save(root / split / label / "0.png")
-    return root
