@@ -16,6 +16,8 @@ _STORE = Path(os.environ.get("LFICAM_RUNS") or Path(__file__).parent / "runs")
 if _STORE.is_dir():
     for run in _STORE.glob("digits-*"):
         shutil.copytree(run, _TEMPORARY / "runs" / run.name)
+if "LFICAM_DATA" in os.environ:
+    os.environ.setdefault("LFICAM_TEST_DATA", os.environ["LFICAM_DATA"])  # real images, for the tests that look at some
 for name in ("runs", "figures", "data"):
     os.environ[f"LFICAM_{name.upper()}"] = str(_TEMPORARY / name)
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from lficam.cam import Explanation, normalize_map
 from lficam.errors import InputError
+from lficam.initialization import initialize
 from lficam.pretrained import Pretrained
-from lficam.trunks import count_features, initialize
+from lficam.trunks import count_features
 
 
 class AttentionBranch(nn.Module):

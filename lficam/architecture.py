@@ -56,7 +56,7 @@ def cost_table() -> pd.DataFrame:
             "FIN of LFI-CAM": (fin, fine(image)),
             "ABN's attention branch": (abn.attention_branch, branch_input),
         }
-        rows = {name: (_millions(module), _multiply_adds(module, x)) for name, (module, x) in parts.items()}
+        rows = {name: (_millions(module), multiply_adds(module, x)) for name, (module, x) in parts.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["parameters (millions)", "multiply-adds (billions)"])
 
 
@@ -83,7 +83,8 @@ def _millions(module: nn.Module) -> float:
     return sum(parameter.numel() for parameter in module.parameters()) / 1e6
 
 
-def _multiply_adds(module: nn.Module, x: Tensor) -> float:
+def multiply_adds(module: nn.Module, x: Tensor) -> float:
+    """Billions of multiply-adds of `module(x)`, in convolutions and matrix products; works on the meta device."""
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         module(x)

@@ -13,6 +13,9 @@ from torch.nn import functional as F
 # Share of the shorter side that the test crop keeps: Resize(256), CenterCrop(224).
 TEST_CROP = 224 / 256
 
+# Recipes that train on crops of larger images, so that the test crop leaves a border out; in the others it is the whole image.
+CENTERED = ("resized-crop-flip",)
+
 AUGMENTATIONS = ("none", "crop", "crop-flip", "resized-crop-flip")
 
 
@@ -25,7 +28,7 @@ def augment(images: Tensor, shapes: Tensor, size: int, augmentation: str, genera
     generator: on the CPU, whatever the device of the images, so that the same seed gives the same crops everywhere.
     """
     if augmentation == "none":
-        return center_crop(images, shapes, size)
+        return evaluation_crop(images, shapes, size, augmentation)
     count = len(images)
     if augmentation == "resized-crop-flip":
         boxes = random_resized_boxes(shapes.cpu(), generator)
@@ -38,14 +41,22 @@ def augment(images: Tensor, shapes: Tensor, size: int, augmentation: str, genera
     return crop(images, boxes, size, flip)
 
 
-def center_crop(images: Tensor, shapes: Tensor, size: int) -> Tensor:
-    """The test crop: uint8 (N, 3, s, s) -> float (N, 3, size, size) in [0, 1].
+def kept_side(size: int, augmentation: str) -> int:
+    """Side in pixels of the square to which an image is squashed and kept, so that crops of `size` lose nothing."""
+    return round(size / TEST_CROP) if augmentation in CENTERED else size
 
-    Images kept at `size` already are taken whole; larger ones lose the border that Resize(256), CenterCrop(224) cuts off.
+
+def evaluation_crop(images: Tensor, shapes: Tensor, size: int, augmentation: str) -> Tensor:
+    """What is tested: uint8 (N, 3, s, s) -> float (N, 3, size, size) in [0, 1].
+
+    The whole image, squashed to the square; for a training on resized crops what Resize(256), CenterCrop(224) leaves of it.
     """
-    if images.shape[-1] == size:
+    if augmentation in CENTERED:
+        side = shapes.amin(1, keepdim=True) * TEST_CROP / shapes  # (N, 2) height and width as shares
+    elif images.shape[-1] == size:
         return images.float() / 255
-    side = shapes.amin(1, keepdim=True) * TEST_CROP / shapes  # (N, 2) height and width as shares
+    else:
+        side = torch.ones_like(shapes)
     return crop(images, torch.cat([(1 - side) / 2, side], 1), size)
 
 
@@ -75,8 +86,9 @@ def random_resized_boxes(
 
 def crop(images: Tensor, boxes: Tensor, size: int, flip: Tensor | None = None) -> Tensor:
     """Cut boxes (N, 4) out of uint8 images (N, 3, s, s): float (N, 3, size, size) in [0, 1], black outside the image."""
-    top, left, height, width = boxes.to(images.device).unbind(1)
-    direction = 1.0 if flip is None else 1.0 - 2.0 * flip.to(images.device).float()
+    # non_blocking: these few bytes go along while the GPU still computes the last step
+    top, left, height, width = boxes.to(images.device, non_blocking=True).unbind(1)
+    direction = 1.0 if flip is None else 1.0 - 2.0 * flip.to(images.device, non_blocking=True).float()
     zero = torch.zeros_like(top)
     # Output coordinates in [-1, 1] -> input coordinates in [-1, 1].
     theta = torch.stack([width * direction, zero, 2 * left + width - 1, zero, height, 2 * top + height - 1], 1).view(-1, 2, 3)

@@ -1,4 +1,4 @@
-"""The command line: `lficam figures`, `lficam explain`, `lficam train`, `lficam runs`.
+"""The command line: `lficam figures`, `compare`, `data`, `explain`, `train`, `runs`.
 
 Wrong input is one line on standard error and exit code 2. A figure or a training that fails is exit code 1.
 """
@@ -14,6 +14,8 @@ from lficam.errors import InputError
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="LFI-CAM: train it, explain images, regenerate its supplement.")
 
 ProfileOption = Annotated[str, typer.Option(help="embedded, quick or paper.")]
+JobsOption = Annotated[int, typer.Option(min=1, help="Models to train side by side; pays where one does not fill the GPU.")]
+CompareOption = Annotated[str, typer.Option(metavar="DATASET", help="The runs of `lficam compare DATASET` instead.")]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE …", help="Fields of RunConfig, such as epochs=2.")]
 
 
@@ -33,11 +35,12 @@ def figures(
     only: Annotated[list[str], typer.Option(metavar="N …", help="Figures 1 to 6, 0 for Table 1; all by default.")] = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     fresh: Annotated[bool, typer.Option("--fresh", help="Train and draw everything again.")] = False,
+    jobs: JobsOption = 1,
 ) -> None:
     """Regenerate Table 1 and Figures 1-6: train what is missing, execute the notebooks, write the report."""
     from lficam.reproduce import make_figures
 
-    outcome = make_figures(profile, [_figure_name(number) for number in only], _overrides(set_), fresh)
+    outcome = make_figures(profile, [_figure_name(number) for number in only], _overrides(set_), fresh, jobs)
     if outcome.kept:
         print(f"up to date: {', '.join(outcome.kept)}")
     for name, why in {**outcome.without_data, **outcome.failed}.items():
@@ -46,6 +49,52 @@ def figures(
         print(f"report: {outcome.report}")
     if outcome.failed or outcome.without_data:
         raise typer.Exit(1 if outcome.failed else 2)
+
+
+@app.command()
+def compare(
+    dataset: Annotated[str, typer.Argument(help="A data set; `lficam data` lists them.")],
+    profile: Annotated[str, typer.Option(help="quick, paper or embedded.")] = "quick",
+    set_: SetOption = [],  # noqa: B006
+    jobs: JobsOption = 1,
+) -> None:
+    """How stable are the maps? ABN, LFI-CAM without FIN and LFI-CAM under five settings, as in Figures 5 and 6, on any data."""
+    from lficam.experiments import comparison
+    from lficam.figures import stability_figure
+    from lficam.outputs import save
+    from lficam.runs import fit_missing
+    from lficam.tables import readable
+
+    plan = comparison(dataset, profile, _overrides(set_))
+    for error in fit_missing(plan.configs(), jobs).values():
+        raise error
+    result = stability_figure(plan, plan.runs())
+    save(result)
+    means = result.table[result.table["setting"].isin(["all", "similar"])].dropna(axis="columns", how="all")
+    print(readable(means).to_string(index=False))
+    for verdict in result.verdicts:
+        print(verdict)
+    print(f"figure, table and provenance: {plan.file('.*')}")
+
+
+@app.command()
+def data(
+    name: Annotated[str, typer.Argument(help="A data set; all of them in one table when left out.", show_default=False)] = "",
+    folder: Annotated[str, typer.Option(help="Where it is, if not in the data folder.", show_default=False)] = "",
+    download: Annotated[bool, typer.Option("--download", help="Download it where that is allowed, unpack its archives.")] = False,
+) -> None:
+    """What data there is, where it is looked for and how to get it; with a name, read and check that data set."""
+    from lficam import catalogue
+
+    if not name:
+        if folder or download:
+            raise InputError("name a data set with --folder or --download: `lficam data` lists them")
+        catalogue.print_table()
+        return
+    if download:
+        catalogue.prepare(name, folder or None)
+    for line in catalogue.describe(name, folder or None):
+        print(line)
 
 
 @app.command()
@@ -65,12 +114,13 @@ def explain(
 def train(
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of a run that a figure needs; `lficam runs` lists them.")],
     profile: ProfileOption = "embedded",
+    compare: CompareOption = "",
     set_: SetOption = [],  # noqa: B006
 ) -> None:
     """Train one run of a profile, for instance as one job of a cluster."""
     from lficam.runs import fit_or_load
 
-    needed = _needed_runs(profile, _overrides(set_))
+    needed = _needed_runs(profile, _overrides(set_), compare)
     if id not in needed:
         raise InputError(
             f"no figure of profile {profile!r} needs a run {id!r}: `lficam runs --profile {profile}` lists those it needs"
@@ -80,22 +130,35 @@ def train(
 
 
 @app.command()
-def runs(profile: ProfileOption = "embedded", set_: SetOption = []) -> None:  # noqa: B006
+def runs(profile: ProfileOption = "embedded", compare: CompareOption = "", set_: SetOption = []) -> None:  # noqa: B006
     """List the runs a profile needs and all others in the store, with their test accuracy where trained."""
-    from lficam.runs import is_stored, load_run, stored_ids
+    from lficam.runs import stored_ids
 
-    needed = _needed_runs(profile, _overrides(set_))
+    needed = _needed_runs(profile, _overrides(set_), compare)
     for id in [*needed, *(other for other in stored_ids() if other not in needed)]:
-        state = f"test accuracy {load_run(id).metrics['test_accuracy']:.3f}" if is_stored(id) else "not trained"
         config = needed.get(id)
         setting = f"lr {config.lr:g}, batch {config.batch_size}, decay {config.weight_decay:g}" if config else "not of this profile"
-        print(f"{id:50} {setting:36} {state}")
+        print(f"{id:50} {setting:36} {_state(id)}")
 
 
-def _needed_runs(profile: str, overrides: dict[str, Any]) -> dict[str, Any]:
-    """Id -> config of every run of a profile whose data is there."""
+def _state(id: str) -> str:
+    from lficam.runs import is_stored, load_record
+
+    if not is_stored(id):
+        return "not trained"
+    try:
+        return f"test accuracy {load_record(id).metrics['test_accuracy']:.3f}"
+    except InputError as error:  # one damaged run does not hide the others
+        return str(error)
+
+
+def _needed_runs(profile: str, overrides: dict[str, Any], compare: str) -> dict[str, Any]:
+    """Id -> config of every run of a profile's figures whose data is there, or of `lficam compare`."""
     from lficam.errors import MissingDataError
-    from lficam.experiments import EXPERIMENTS, experiment
+    from lficam.experiments import EXPERIMENTS, comparison, experiment
+
+    if compare:
+        return {config.run_id(): config for config in comparison(compare, profile, overrides).configs()}
 
     needed = {}
     for name in EXPERIMENTS:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from lficam.augmentation import AUGMENTATIONS
 from lficam.datasets import DATASETS, data_fingerprint, dataset_info
 from lficam.errors import InputError
-from lficam.trunks import check_trunk, is_imagenet_size, trunk_version
+from lficam.trunks import check_trunk, default_stem_stride, trunk_version
 
 # Part of every run's id: raise it when the training code changes so that the same config gives another model.
 TRAINING_VERSION = 1
@@ -35,9 +35,13 @@ class RunConfig(BaseModel):
     data: str | None = None  # folder of the data set; <data folder>/<dataset> when left out. Not part of the id
     image_size: int = Field(0, ge=8)  # pixels; the data set's own when left out
     augmentation: str = ""  # the data set's own when left out
-    stem_stride: Literal[1, 2] = 1  # of the first convolution; when left out 1, but 2 for ABN on an ImageNet-size trunk
+    stem_stride: Literal[1, 2] = 1  # of the first convolution; when left out what makes 14x14 maps of 224 pixels
     pretrained: bool = False  # start from timm's ImageNet weights
+    normalization: Literal["own", "release"] = "own"  # "release": what the release takes for CIFAR and STL10
+    max_classes: int = Field(0, ge=0)  # at most so many classes, always the same ones; 0: all
+    max_per_class: int = Field(0, ge=0)  # at most so many training images of a class, always the same ones; 0: all
     precision: Literal["float32", "bfloat16"] = "float32"  # of the forward pass in training (autocast)
+    compile: bool = False  # torch.compile the train step; needs a C++ compiler
 
     @model_validator(mode="before")
     @classmethod
@@ -47,7 +51,7 @@ class RunConfig(BaseModel):
             return given
         info = dataset_info(given["dataset"])
         trunk = given.get("trunk", cls.model_fields["trunk"].default)
-        wide_stem = given.get("method") == "abn" and isinstance(trunk, str) and is_imagenet_size(trunk)
+        wide_stem = isinstance(trunk, str) and default_stem_stride(trunk, given.get("method")) == 2
         return {
             "image_size": info.image_size,
             "augmentation": info.augmentation,
@@ -81,6 +85,8 @@ class RunConfig(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         """Refuse now what the data set or the trunk would refuse once training has begun."""
+        if self.max_classes == 1:
+            raise InputError("max_classes=1: a classifier needs two, or 0 for all")
         info = dataset_info(self.dataset)
         if info.fixed_size and self.image_size != info.image_size:
             raise InputError(f"image_size={self.image_size}: {self.dataset} is made at {info.image_size} pixels, leave it out")

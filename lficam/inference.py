@@ -6,9 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lficam.augmentation import center_crop
 from lficam.cam import mean_feature_map
-from lficam.samples import Samples
+from lficam.samples import Split
 
 
 class Explained(NamedTuple):
@@ -35,22 +34,21 @@ class Explained(NamedTuple):
 @torch.inference_mode()
 def explain_samples(
     model: nn.Module,
-    samples: Samples,
+    samples: Split,
     mean: Sequence[float],
     std: Sequence[float],
     image_size: int,
+    augmentation: str,
     batch_size: int = 64,
 ) -> Explained:
     """Explain the test crop of every sample, on the GPU if there is one; the model comes back in evaluation mode on the CPU.
 
-    mean, std: per channel, of pixels in [0, 1], as in training.
+    mean, std: per channel, of pixels in [0, 1]; they, the image size and the augmentation are those of the training.
     """
     device = best_device()
     model.to(device).eval()
     parts = []
-    for start in range(0, len(samples), batch_size):
-        chunk = slice(start, start + batch_size)
-        images = center_crop(samples.images[chunk].to(device), samples.shapes[chunk].to(device), image_size)
+    for images in samples.crops(image_size, augmentation, batch_size, device):
         e = model.explain(normalize(images, mean, std))
         importance = torch.empty(0) if e.importance is None else e.importance
         parts.append((e.logits.softmax(1), e.cam, mean_feature_map(e.features), importance))
@@ -61,7 +59,9 @@ def explain_samples(
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Pixels (N, 3, h, w) in [0, 1] -> network input, by mean and std per channel."""
-    mean, std = (torch.tensor(values, device=images.device, dtype=images.dtype).view(3, 1, 1) for values in (mean, std))
+    mean, std = (
+        torch.tensor(values, dtype=images.dtype).view(3, 1, 1).to(images.device, non_blocking=True) for values in (mean, std)
+    )
     return (images - mean) / std
 
 

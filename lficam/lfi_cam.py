@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from lficam.cam import Explanation, class_activation_map, normalize_channels
 from lficam.errors import InputError
+from lficam.initialization import initialize
 from lficam.pretrained import Pretrained
-from lficam.trunks import check_features, count_features, initialize
+from lficam.trunks import check_features, count_features
 
 
 class FeatureImportanceNetwork(nn.Sequential):

@@ -75,6 +75,7 @@ def _run_record(run: Run) -> dict[str, object]:
         "id": run.id,
         "sha256": sha256(runs_dir() / run.id / "run.json"),
         "config": run.config.model_dump(exclude={"data"}),
+        "data": run.data,
         "metrics": run.metrics,
         "environment": run.environment,
     }

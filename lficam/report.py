@@ -58,6 +58,8 @@ def _figure(record: dict, file: Path) -> list[str]:
     made = f"torch {environment['packages']['torch']}, {hardware}"
     if record["runs"]:
         made += f"; {len(record['runs'])} runs, {record['training_seconds']:.0f} s of training"
+        if left_out := record["runs"][0].get("data", {}).get("unreadable"):  # the same for all runs of a figure
+            made += f"; {len(left_out)} images that cannot be read were left out"
     return [*lines, "", f"Made with {made}. Everything else: `{file.name}`."]
 
 

@@ -14,7 +14,7 @@ from lficam.outputs import SUFFIXES, code_digest
 from lficam.paths import figures_dir, lock, repository, runs_dir
 from lficam.provenance import sha256
 from lficam.report import write_report
-from lficam.runs import fit_missing
+from lficam.runs import fit_missing, unfinished
 
 NOTEBOOKS = {
     "table1": "00_architecture",
@@ -49,11 +49,15 @@ class Outcome:
 
 
 def make_figures(
-    profile: str = "embedded", only: Sequence[str] = (), overrides: Mapping[str, Any] | None = None, fresh: bool = False
+    profile: str = "embedded",
+    only: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    fresh: bool = False,
+    jobs: int = 1,
 ) -> Outcome:
     """Make the figures named in `only` (all when empty); a second call does only what is missing or out of date.
 
-    fresh: remove these figures and their trained runs first.
+    fresh: remove these figures and their trained runs first. jobs: how many models to train side by side.
     A notebook that fails, a run that cannot be trained or a data set that is missing does not keep the other figures from being
     made. Raises InputError, before anything is written, for an unknown profile, figure or override, or while another process
     makes the same figures.
@@ -72,7 +76,8 @@ def make_figures(
     ):
         if fresh:
             _remove(plans)
-        untrained = fit_missing(list({config.run_id(): config for plan in plans for config in plan.configs()}.values()))
+        configs = {config.run_id(): config for plan in plans for config in plan.configs()}
+        untrained = fit_missing(list(configs.values()), jobs)
         for plan in plans:
             causes = [untrained[id] for config in plan.configs() if (id := config.run_id()) in untrained]
             if causes:
@@ -151,5 +156,6 @@ def _remove(plans: Sequence[Experiment]) -> None:
             id = config.run_id()
             with lock(runs_dir(), id, busy=f"waiting for the process that trains {id}", wait=True):
                 shutil.rmtree(runs_dir() / id, ignore_errors=True)
+                shutil.rmtree(unfinished(id), ignore_errors=True)
         for suffix in SUFFIXES:
             plan.file(suffix).unlink(missing_ok=True)

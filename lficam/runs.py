@@ -4,25 +4,31 @@
 """
 
 import json
-import time
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 
+import torch
 from pydantic import ValidationError
 from torch import nn
 
 from lficam.abn import ABN
+from lficam.checkpoint import Record
 from lficam.config import RunConfig
 from lficam.datasets import load_dataset
 from lficam.errors import InputError
 from lficam.inference import Explained, explain_samples
 from lficam.lfi_cam import LFICAM
+from lficam.parallel import fit_side_by_side
 from lficam.paths import atomic_folder, lock, runs_dir
 from lficam.progress import Progress
 from lficam.provenance import environment
 from lficam.samples import Dataset
-from lficam.training import Record, train
+from lficam.tracking import tracking
+from lficam.training import train
+from lficam.trunks import is_registered
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Run:
     history: one record an epoch (see `training.Record`).
     metrics: test_accuracy and train_accuracy (shares in [0, 1]; training images as augmented, last epoch), seconds.
     environment: versions and hardware of the training.
+    data: how many images there were to train and to test, and which of all were unreadable and left out (id -> why).
     classes: names, in the order of the logits. mean, std: per channel, of pixels in [0, 1], by which input is normalised.
     """
 
@@ -41,18 +48,20 @@ class Run:
     history: list[Record]
     metrics: dict[str, float]
     environment: dict[str, object]
+    data: dict[str, object]
     classes: tuple[str, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
     @cached_property
     def dataset(self) -> Dataset:
-        return load_dataset(self.config.dataset, self.config.data, self.config.image_size)
+        return _dataset(self.config)
 
     @cached_property
     def explained(self) -> Explained:
         """The model's word on every test image, computed on first use."""
-        return explain_samples(self.model, self.dataset.test, self.mean, self.std, self.config.image_size)
+        config = self.config
+        return explain_samples(self.model, self.dataset.test, self.mean, self.std, config.image_size, config.augmentation)
 
 
 def fit_or_load(config: RunConfig) -> Run:
@@ -72,23 +81,30 @@ def fit_or_load_all(configs: Sequence[RunConfig]) -> list[Run]:
     return [replace(load_run(config.run_id()), config=config) for config in configs]
 
 
-def fit_missing(configs: Sequence[RunConfig]) -> dict[str, Exception]:
+def fit_missing(configs: Sequence[RunConfig], jobs: int = 1) -> dict[str, Exception]:
     """Train what the store lacks; a run that cannot be trained does not keep the others from it.
+
+    jobs: how many to train side by side, which pays where one does not fill the GPU. Trunks of `register_trunk` need 1.
 
     Returns id -> InputError (data that cannot be read) or FloatingPointError (a loss that is not finite) of those.
     """
     missing = {id: config for config in configs if not is_stored(id := config.run_id())}
     if not missing:
         return {}
-    failed = {}
-    with Progress(len(missing), sum(config.epochs for config in missing.values())) as progress:
+    registered = [config.trunk for config in missing.values() if is_registered(config.trunk)]
+    if jobs > 1 and registered:
+        raise InputError(f"jobs={jobs}: trunk {registered[0]!r} is registered in this process alone, so train one at a time")
+    with Progress({id: config.epochs for id, config in missing.items()}) as progress:
+        if jobs > 1:
+            return fit_side_by_side(_fit, missing, jobs, progress)
+        failed = {}
         for id, config in missing.items():
-            progress.start(id, config.epochs)
+            progress.start(id)
             try:
-                _fit(id, config, progress)
+                _fit(id, config, partial(progress.epoch, id))
             except (InputError, FloatingPointError) as error:
-                failed[id] = error
-    return failed
+                failed[id] = error.with_traceback(None)  # whose frames would keep the model and its data in memory
+        return failed
 
 
 def is_stored(id: str) -> bool:
@@ -104,45 +120,83 @@ def stored_ids() -> list[str]:
 def load_run(id: str) -> Run:
     """Read a run from the store.
 
-    Raises InputError if there is no such run.
+    Raises InputError if there is no such run, or it was stored by another version of this library.
     """
-    folder = runs_dir() / id
+    run = load_record(id)
+    model_class = ABN if run.config.method == "abn" else LFICAM
+    return replace(run, model=model_class.from_pretrained(runs_dir() / id))
+
+
+def load_record(id: str) -> Run:
+    """A run without its model, which can be hundreds of megabytes. Raises as `load_run` does."""
+    file = runs_dir() / id / "run.json"
     if not is_stored(id):
         raise InputError(f"no run {id!r} in {runs_dir()}: `lficam runs` lists those there are")
     try:
-        stored = json.loads((folder / "run.json").read_text())
+        stored = json.loads(file.read_text())
         stored["config"] = RunConfig(**stored["config"])
-        run = Run(id=id, model=None, **stored)
+        stored |= {key: tuple(stored[key]) for key in ("classes", "mean", "std")}  # JSON has lists only
+        return Run(id=id, model=None, **stored)
     except (json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
         raise InputError(
-            f"{folder / 'run.json'} is damaged ({type(error).__name__}): remove {folder} and train it again"
+            f"{file} is damaged or of another version ({type(error).__name__}): remove {file.parent} and train it again"
         ) from error
-    model_class = ABN if run.config.method == "abn" else LFICAM
-    return replace(run, model=model_class.from_pretrained(folder))
 
 
-def _fit(id: str, config: RunConfig, progress: Progress) -> None:
-    with lock(runs_dir(), id, busy=f"waiting for the process that trains {id}", wait=True):
+def unfinished(id: str) -> Path:
+    """Where a training that is under way, or was interrupted, keeps its state."""
+    return runs_dir() / ".unfinished" / id
+
+
+def _fit(id: str, config: RunConfig, on_epoch: Callable[[Record], None]) -> None:
+    """Train and store one run, from where an interrupted training of it stopped."""
+    with lock(runs_dir(), id, busy=f"waiting for the process that trains {id}", wait=True), tracking(id, config) as track:
         if is_stored(id):  # another process has trained it meanwhile
             return
-        start = time.perf_counter()
-        dataset = load_dataset(config.dataset, config.data, config.image_size)
-        model, history = train(config, dataset, progress.epoch)
-        seconds = round(time.perf_counter() - start, 1)
-        test = explain_samples(model, dataset.test, dataset.mean, dataset.std, config.image_size)
-        record = {
-            "config": config.model_dump(),
-            "classes": dataset.classes,
-            "mean": dataset.mean,
-            "std": dataset.std,
-            "metrics": {
-                "test_accuracy": test.accuracy(dataset.test.labels),
-                "train_accuracy": history[-1]["accuracy"],
-                "seconds": seconds,
-            },
-            "history": history,
-            "environment": environment(),
-        }
-        with atomic_folder(runs_dir() / id) as folder:
-            model.save_pretrained(folder)
-            (folder / "run.json").write_text(json.dumps(record, indent=2))
+
+        def epoch_ended(record: Record) -> None:
+            on_epoch(record)
+            track(record)
+
+        memory = None
+        try:
+            _train_and_store(id, config, epoch_ended)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{id}: {error}") from None
+        except torch.OutOfMemoryError as error:
+            memory = str(error).split(". ")[0]
+        if memory:  # outside of the except block, whose traceback would keep what filled the memory
+            torch.cuda.empty_cache()
+            raise InputError(
+                f"{id}: {memory}. Batches of {config.batch_size} images of {config.image_size} pixels do not fit: use a smaller "
+                "image_size, precision=bfloat16, fewer jobs side by side, or, where it is not compared, a smaller batch_size"
+            )
+
+
+def _train_and_store(id: str, config: RunConfig, on_epoch: Callable[[Record], None]) -> None:
+    dataset = _dataset(config)
+    model, history = train(config, dataset, on_epoch, unfinished(id))
+    test = explain_samples(model, dataset.test, dataset.mean, dataset.std, config.image_size, config.augmentation)
+    record = {
+        "config": config.model_dump(),
+        "classes": dataset.classes,
+        "mean": dataset.mean,
+        "std": dataset.std,
+        "data": {"train": len(dataset.train), "test": len(dataset.test), "unreadable": dict(dataset.unreadable)},
+        "metrics": {
+            "test_accuracy": test.accuracy(dataset.test.labels),
+            "train_accuracy": history[-1]["accuracy"],
+            "seconds": round(sum(record["seconds"] for record in history), 1),
+        },
+        "history": history,
+        "environment": environment(),
+    }
+    with atomic_folder(runs_dir() / id) as folder:
+        model.save_pretrained(folder)
+        (folder / "run.json").write_text(json.dumps(record, indent=2))
+    shutil.rmtree(unfinished(id), ignore_errors=True)
+
+
+def _dataset(config: RunConfig) -> Dataset:
+    shape = config.model_dump(include={"image_size", "augmentation", "normalization", "max_classes", "max_per_class"})
+    return load_dataset(config.dataset, config.data, **shape)

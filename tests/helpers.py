@@ -1,10 +1,15 @@
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from torch import nn
 
+from lficam.cli import main
 from lficam.experiments import Experiment
 from lficam.paths import figures_dir, repository
 
@@ -68,3 +73,72 @@ def photographs(root):
             (root / split / name).mkdir(parents=True)
             Image.new("RGB", (8, 8)).save(root / split / name / "1.png")
     return root
+
+
+RED, GREEN, BLUE, GREY = (250, 10, 20), (10, 240, 30), (20, 30, 230), (120, 120, 120)
+
+
+def write_image(file, image=(120, 60, 30), **options):
+    """An image file; a colour stands for a plain 40 x 40 image of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.new("RGB", (40, 40), image) if isinstance(image, tuple) else image
+    image.save(file, **options)
+    return file
+
+
+def two_halves(width, height):
+    """Red on the left, blue on the right."""
+    image = Image.new("RGB", (width, height), RED)
+    image.paste(BLUE, (width // 2, 0, width, height))
+    return image
+
+
+def four_quarters(size):
+    """Pixels (size, size, 3): red, green; blue, grey. No flip and no turn leaves it as it is."""
+    half = size // 2
+    pixels = np.empty((size, size, 3), np.uint8)
+    pixels[:half, :half], pixels[:half, half:], pixels[half:, :half], pixels[half:, half:] = RED, GREEN, BLUE, GREY
+    return pixels
+
+
+def check_four_quarters(image, tolerance=0):
+    """That an image (3, s, s) of 256 levels is `four_quarters`, corner by corner."""
+    corners = {"top left": (1, 1), "top right": (1, -2), "bottom left": (-2, 1), "bottom right": (-2, -2)}
+    for (place, (row, column)), colour in zip(corners.items(), (RED, GREEN, BLUE, GREY), strict=True):
+        assert np.abs(np.asarray(image[:, row, column]).astype(int) - colour).max() <= tolerance, place
+
+
+def flip_a_byte(file):
+    """Change one byte in the middle of a file, not its size."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def without_network(monkeypatch):
+    """Every request fails, as on a machine that is not connected; returns the addresses that were asked for."""
+    from urllib.error import URLError
+
+    asked = []
+
+    def refuse(request, *args, **kwargs):
+        asked.append(getattr(request, "full_url", request))
+        raise URLError("Temporary failure in name resolution")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    return asked
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def command(monkeypatch, capsys, *arguments):
+    """Call the command line in this process, which saves seconds a call."""
+    monkeypatch.setattr(sys, "argv", ["lficam", *map(str, arguments)])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return Done(ended.value.code or 0, *capsys.readouterr())

@@ -160,8 +160,18 @@ def test_bfloat16_autocast_gives_no_nan():
     assert all(torch.isfinite(part).all() for part in e if part is not None)
 
 
-# One of each kind of layer that carries a stride: basic, bottleneck, average-pooled shortcut, anti-aliased by pooling, by blurring.
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet50d", "resnetaa50", "resnetblur18"])
+# Every kind of layer that carries a stride, in timm's networks: basic and bottleneck blocks, stems deep and pooled by strided
+# convolution, shortcuts with average pools or 3x3 convolutions, anti-aliasing by average pools and blurs, each with attention
+# inside the blocks or without, and blocks pruned to odd widths.
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("resnet18", "resnet50", "resnet50d", "resnet10t", "resnet50s", "resnet50_gn", "resnetaa34d", "resnetaa50"),
+        *("resnetblur18", "resnetblur50d", "resnetrs50", "senet154", "seresnetaa50d", "seresnextaa101d_32x8d"),
+        *("ecaresnetlight", "ecaresnet50d_pruned", "ecaresnext26t_32x4d", "wide_resnet50_2", "test_resnet"),
+        *("legacy_senet154", "legacy_seresnet18", "legacy_seresnext26_32x4d"),
+    ],
+)
 def test_imagenet_size_attention_is_14_by_14(name):
     with torch.device("meta"):
         base = trunk(name, stem_stride=2)
@@ -172,6 +182,33 @@ def test_imagenet_size_attention_is_14_by_14(name):
         assert e.features.shape[2:] == (14, 14)
         assert (e.logits.shape, e.aux_logits.shape) == ((1, 1000), (1, 1000))
         assert base(x).shape == (1, base.num_features, 7, 7)
+
+
+@pytest.mark.parametrize("name", ["densenet121", "densenetblur121d", "densenet264d"])
+def test_the_attention_of_densenet_is_as_large_as_its_features(name):
+    """Its last stage has no stride, so stem stride 1 is what gives 14 x 14."""
+    with torch.device("meta"):
+        model = ABN(trunk(name, stem_stride=1), num_classes=1000)
+        x = torch.empty(1, 3, 224, 224)
+        e = model.explain(x)
+        assert e.cam.shape == (1, 1, 14, 14)
+        assert model.trunk(x).shape == (1, model.trunk.num_features, 14, 14)
+
+
+# Layers beside convolutions and batch norms: excitation with biases, group norms, one-dimensional convolutions (ECA).
+@pytest.mark.parametrize("name", ["cifar_resnet8", "cifar_seresnet8", "cifar_densenet10_4", "resnet50_gn", "ecaresnext26t_32x4d"])
+def test_the_attention_branch_starts_afresh_from_a_trained_trunk(name):
+    torch.manual_seed(0)
+    base = trunk(name)
+    with torch.no_grad():
+        for values in [*base.parameters(), *base.buffers()]:
+            values.fill_(7)
+    branch = ABN(base, num_classes=5).attention_branch
+    for key, values in branch.state_dict().items():
+        assert not (values == 7).any(), key
+        if key.endswith("running_var"):
+            assert (values == 1).all(), key
+    assert all((values == 7).all() for values in base.state_dict().values())
 
 
 class Unstaged(nn.Module):

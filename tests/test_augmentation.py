@@ -4,7 +4,7 @@ from torch.nn import functional as F
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as T
 
-from lficam.augmentation import AUGMENTATIONS, augment, center_crop, crop, random_resized_boxes
+from lficam.augmentation import AUGMENTATIONS, augment, crop, evaluation_crop, random_resized_boxes
 
 
 def generator(seed=0):
@@ -28,12 +28,12 @@ def as_bytes(images):
 
 def test_center_crop_of_a_square_image_cuts_off_its_border():
     images = noise(2, 256)
-    assert torch.equal(as_bytes(center_crop(images, square(images), 224)), images[:, :, 16:240, 16:240])
+    assert torch.equal(as_bytes(evaluation_crop(images, square(images), 224, "resized-crop-flip")), images[:, :, 16:240, 16:240])
 
 
 def test_center_crop_of_an_image_of_the_right_size_is_the_image():
     images = noise(2, 32)
-    assert torch.equal(center_crop(images, square(images), 32), images.float() / 255)
+    assert torch.equal(evaluation_crop(images, square(images), 32, "crop-flip"), images.float() / 255)
 
 
 @pytest.mark.parametrize(("height", "width"), [(128, 256), (256, 128), (128, 192), (512, 128)])
@@ -46,7 +46,7 @@ def test_center_crop_of_a_squashed_photograph_is_torchvisions(height, width):
     expected = T.center_crop(T.resize(photograph, 128, antialias=True), 112)
     squashed = F.interpolate(photograph, (128, 128), mode="bilinear", antialias=True)
     kept = (squashed * 255).round().to(torch.uint8)
-    cropped = center_crop(kept, torch.tensor([[float(height), float(width)]]), 112)
+    cropped = evaluation_crop(kept, torch.tensor([[float(height), float(width)]]), 112, "resized-crop-flip")
     assert cropped.shape == (1, 3, 112, 112)
     assert (cropped - expected).abs().max() < 1.5 / 255  # half a level lost by rounding to bytes, and the resampling
 
@@ -54,9 +54,11 @@ def test_center_crop_of_a_squashed_photograph_is_torchvisions(height, width):
 def test_the_shape_of_each_photograph_counts_for_itself():
     images = noise(1, 64).repeat(3, 1, 1, 1)
     shapes = torch.tensor([[100.0, 100.0], [100.0, 300.0], [300.0, 100.0]])
-    together = center_crop(images, shapes, 56)
+    together = evaluation_crop(images, shapes, 56, "resized-crop-flip")
     for i in range(3):
-        assert torch.allclose(together[i : i + 1], center_crop(images[i : i + 1], shapes[i : i + 1], 56), atol=1e-6)
+        assert torch.allclose(
+            together[i : i + 1], evaluation_crop(images[i : i + 1], shapes[i : i + 1], 56, "resized-crop-flip"), atol=1e-6
+        )
     assert not torch.allclose(together[0], together[1], atol=0.1)
 
 
@@ -121,7 +123,9 @@ def test_crops_are_integer_shifts_of_the_padded_image(augmentation, flips):
 def test_without_augmentation_training_sees_the_test_crop():
     images = noise(2, 32)
     for size in (32, 28):
-        assert torch.equal(augment(images, square(images), size, "none", generator()), center_crop(images, square(images), size))
+        assert torch.equal(
+            augment(images, square(images), size, "none", generator()), evaluation_crop(images, square(images), size, "none")
+        )
 
 
 def test_resized_crops_flip_every_second_image():
@@ -179,6 +183,7 @@ def test_boxes_are_distributed_as_torchvisions(height, width):
         lambda box: (box[:, 3] * width) / (box[:, 2] * height),  # aspect ratio, width by height, in pixels
         lambda box: box[:, 0],
         lambda box: box[:, 1],
+        lambda box: box[:, 0] - box[:, 1],  # top and left do not depend on each other
         lambda box: box[:, 2],
         lambda box: box[:, 3],
     ):

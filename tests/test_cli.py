@@ -3,36 +3,23 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from helpers import file_of
+from helpers import command, file_of
 from PIL import Image
 
-from lficam.cli import _spread, main
+from lficam import reproduce
+from lficam.cli import _spread
+from lficam.errors import InputError
 from lficam.experiments import experiment
 from lficam.paths import figures_dir, runs_dir
 
 
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
 def lficam(monkeypatch, capsys):
-    """Call the command line in this process, which saves seconds a call."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["lficam", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Done(ended.value.code or 0, *capsys.readouterr())
-
-    return call
+    return partial(command, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +32,10 @@ def lficam(monkeypatch, capsys):
         (["figures", "--set", "epochs"], ["'epochs'", "key=value"]),
         (["figures", "--only", "1", "--set", "trunk=vgg"], ["trunk", "'vgg'", "cifar_resnet"]),
         (["figures", "--only", "1", "--set", "lr=-1"], ["lr", "-1", "greater than 0"]),
-        (["figures", "--only", "6", "--profile", "quick", "--set", "data=/nowhere"], ["/nowhere", "train/<class>"]),
+        (
+            ["figures", "--only", "6", "--profile", "quick", "--set", "data=/nowhere"],
+            ["no data folder /nowhere", "train/cat/*.jpg"],
+        ),
         (["train", "nothing"], ["'nothing'", "lficam runs"]),
         (["explain", "nothing.png", "--run", "nothing"], ["'nothing'", "lficam runs"]),
     ],
@@ -121,7 +111,7 @@ def test_explain_refuses_what_is_no_image_and_writes_nothing(lficam, outcome, tm
     [
         ("empty", ["no images in", "train/<class>"]),
         ("one class", ["has one class, 'cat'", "at least two"]),
-        ("unreadable image", ["cannot read the image", "1.png", "replace or remove"]),
+        ("unreadable class", ["no readable test image of class 'dog'", "replace them"]),
     ],
 )
 def test_a_faulty_image_folder_is_one_line_and_trains_nothing(lficam, tmp_path, monkeypatch, fault, words):
@@ -131,8 +121,8 @@ def test_a_faulty_image_folder_is_one_line_and_trains_nothing(lficam, tmp_path, 
             (tmp_path / split / label).mkdir(parents=True)
             if fault != "empty":
                 Image.new("RGB", (20, 20)).save(tmp_path / split / label / "0.png")
-    if fault == "unreadable image":
-        (tmp_path / "test" / "dog" / "1.png").write_text("not an image")
+    if fault == "unreadable class":
+        (tmp_path / "test" / "dog" / "0.png").write_text("not an image")
     settings = [f"data={tmp_path}", "image_size=16", "trunk=cifar_resnet8", "epochs=1"]
     done = lficam("figures", "--only", "6", "--profile", "quick", "--set", *settings)
     assert done.returncode == 2
@@ -140,6 +130,38 @@ def test_a_faulty_image_folder_is_one_line_and_trains_nothing(lficam, tmp_path, 
     assert all(word in done.stderr for word in words)
     assert not list((tmp_path / "runs").glob("[!.]*"))
     assert not list(figures_dir().rglob("*-*/*"))
+
+
+@pytest.mark.parametrize(
+    ("jobs", "words"), [("0", "greater than or equal to 1"), ("-1", "greater than or equal to 1"), ("two", "integer")]
+)
+def test_jobs_are_one_or_more(lficam, jobs, words, monkeypatch):
+    monkeypatch.setattr(reproduce, "make_figures", refuse)
+    done = lficam("figures", "--jobs", jobs)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "'--jobs'" in done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def refuse(*arguments, **options):
+    raise AssertionError(f"called with {arguments}, {options}")
+
+
+@pytest.mark.parametrize(("arguments", "jobs"), [((), 1), (("--jobs", "2"), 2), (("--jobs", "1"), 1)])
+def test_jobs_are_passed_on_to_the_training(lficam, arguments, jobs, tmp_path, monkeypatch):
+    asked = []
+
+    def fit_missing(configs, jobs):
+        asked.append(([config.run_id() for config in configs], jobs))
+        raise InputError("nothing is trained here")
+
+    monkeypatch.setenv("LFICAM_FIGURES", str(tmp_path))
+    monkeypatch.setattr(reproduce, "fit_missing", fit_missing)
+    done = lficam("figures", "--only", "3", *arguments)
+    assert asked == [([config.run_id() for config in experiment("fig3").configs()], jobs)]
+    assert (done.returncode, done.stderr) == (2, "lficam: nothing is trained here\n")
 
 
 def test_table_1_needs_no_training(lficam, tmp_path, monkeypatch):
@@ -152,7 +174,7 @@ def test_table_1_needs_no_training(lficam, tmp_path, monkeypatch):
 
 
 def test_it_is_installed_as_a_command_and_as_a_module():
-    for command in (["-m", "lficam"], [Path(sys.executable).with_name("lficam")]):
-        done = subprocess.run([sys.executable, *command, "figures", "--only", "7"], capture_output=True, text=True, check=False)
+    for program in (["-m", "lficam"], [Path(sys.executable).with_name("lficam")]):
+        done = subprocess.run([sys.executable, *program, "figures", "--only", "7"], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("lficam: unknown figure '7'")

@@ -31,12 +31,18 @@ def test_strings_are_numbers():
     assert isinstance(given.lr, float)
     assert isinstance(given.batch_size, int)
     assert isinstance(given.stem_stride, int)
+    given = config(max_classes="5", max_per_class="20", compile="true")
+    assert given == config(max_classes=5, max_per_class=20, compile=True)
+    assert given.run_id() == config(max_classes=5, max_per_class=20, compile=True).run_id()
 
 
 def test_the_published_recipe_is_the_default():
     given = RunConfig(dataset="digits-stl10")
     assert (given.method, given.trunk) == ("lfi-cam", "resnet18")
     assert (given.epochs, given.lr, given.batch_size, given.weight_decay) == (300, 0.1, 256, 1e-4)
+    assert (given.max_classes, given.max_per_class, given.normalization) == (0, 0, "own")  # all of the data, by its own mean
+    assert not given.pretrained
+    assert not given.compile
 
 
 @pytest.mark.parametrize(
@@ -60,6 +66,16 @@ def test_the_published_recipe_is_the_default():
         ("seed", -1, "greater than or equal to 0"),
         ("image_size", 4, "greater than or equal to 8"),
         ("pretrained", "perhaps", "boolean"),
+        ("compile", "perhaps", "boolean"),
+        ("normalization", "imagenet", "'own' or 'release'"),
+        ("normalization", None, "'own' or 'release'"),
+        ("max_classes", -1, "greater than or equal to 0"),
+        ("max_classes", "-5", "greater than or equal to 0"),
+        ("max_classes", "all", "integer"),
+        ("max_classes", 1, "needs two, or 0 for all"),
+        ("max_per_class", -1, "greater than or equal to 0"),
+        ("max_per_class", 0.5, "integer"),
+        ("max_per_class", "half", "integer"),
         ("method", "grad-cam", "'lfi-cam', 'lfi-cam-without-fin' or 'abn'"),
         ("stem_stride", 3, "1 or 2"),
         ("stem_stride", "3", "1 or 2"),
@@ -137,7 +153,11 @@ def test_leaving_a_default_out_and_naming_it_give_one_id(method, trunk):
         augmentation="none",
         stem_stride=2 if (method, trunk) == ("abn", "resnet18") else 1,
         pretrained=False,
+        normalization="own",
+        max_classes=0,
+        max_per_class="0",
         precision="float32",
+        compile=False,
     )
     assert named == short
     assert named.run_id() == short.run_id()
@@ -177,7 +197,11 @@ OTHER_VALUES = {
     "augmentation": "crop",
     "stem_stride": 2,
     "pretrained": True,
+    "normalization": "release",
+    "max_classes": 2,
+    "max_per_class": 1,
     "precision": "bfloat16",
+    "compile": True,
 }
 
 
@@ -188,6 +212,18 @@ def test_the_id_changes_with_every_field_but_the_folder(tmp_path):
     assert len(ids | {RunConfig(**given).run_id()}) == len(OTHER_VALUES) + 1
     elsewhere = given | {"data": str(photographs(tmp_path / "there"))}
     assert RunConfig(**elsewhere).run_id() == RunConfig(**given).run_id()
+
+
+def test_each_part_of_the_data_has_an_id_of_its_own():
+    parts = [
+        {"max_classes": 2},
+        {"max_classes": 3},
+        {"max_per_class": 2},
+        {"max_per_class": 3},
+        {"max_classes": 2, "max_per_class": 2},
+    ]
+    assert len({config(**part).run_id() for part in [{}, *parts]}) == 6
+    assert config(max_classes=0).run_id() == config().run_id()
 
 
 def test_an_id_is_readable_and_a_folder_name():

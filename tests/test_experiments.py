@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from helpers import photographs
 
@@ -115,5 +117,68 @@ def test_a_picture_says_what_was_changed():
 def test_missing_data_is_said_at_once(tmp_path):
     with pytest.raises(MissingDataError, match="no data folder"):
         experiment("fig6", "quick", {"data": str(tmp_path / "nowhere")})
-    with pytest.raises(MissingDataError, match="no loader"):
+    with pytest.raises(MissingDataError, match=r"no file .*stl10.*`lficam data stl10 --download`"):
         experiment("fig5", "paper")
+    with pytest.raises(MissingDataError, match=r"ImageNet is not in .*`lficam data imagenet --download`"):
+        experiment("fig1", "quick")
+
+
+def refuse(*arguments, **options):
+    raise AssertionError("configs need no data and build no network")
+
+
+NEEDED = {"fig1": (2, 1), "fig2": (2, 1), "fig3": (2, 1), "fig4": (2, 1), "fig5": (2, 5), "fig6": (2, 5)}  # methods, settings
+SEED_TRUNKS = {"imagenet": "resnet50", "cifar100": "cifar_resnet110", "stl10": "resnet18", "catdog": "resnet18"}
+
+
+@pytest.mark.parametrize("profile", list(PROFILES))
+@pytest.mark.parametrize("name", list(NEEDED))
+def test_every_figure_of_every_profile_can_be_configured_without_data(name, profile, tmp_path, monkeypatch):
+    monkeypatch.setenv("LFICAM_DATA", str(tmp_path))
+    for function in ("timm.create_model", "lficam.trunks.cifar_trunk", "lficam.datasets._load"):
+        monkeypatch.setattr(function, refuse)
+    plan = replace(EXPERIMENTS[name], profile=profile)
+    configs = plan.configs()
+    methods, settings = NEEDED[name]
+    assert len(configs) == methods * settings
+    assert len({config.model_dump_json() for config in configs}) == len(configs)
+    assert {config.epochs for config in configs} == {{"embedded": 8, "quick": 30, "paper": 300}[profile]}
+    for config in configs:
+        assert config.dataset == ("digits-" if profile == "embedded" else "") + plan.seed_dataset
+        assert config.trunk == ("cifar_resnet8" if profile == "embedded" else SEED_TRUNKS[plan.seed_dataset])
+        assert config.precision == ("float32" if profile == "embedded" else "bfloat16")
+        assert (config.max_classes == config.max_per_class == 0) is ((profile, config.dataset) != ("quick", "imagenet"))
+        assert config.pretrained is ((profile, config.dataset) == ("quick", "imagenet"))
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    """A folder that looks like ImageNet, as far as names go."""
+    for part in ("train", "val"):
+        (tmp_path / part / "n01440764").mkdir(parents=True)
+    (tmp_path / "meta.bin").touch()
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["fig1", "fig4"])
+def test_quick_imagenet_is_a_part_of_it_on_a_pretrained_trunk_and_says_so(name, imagenet):
+    plan = experiment(name, "quick", {"data": imagenet})
+    for config in plan.configs():
+        assert (config.max_classes, config.max_per_class, config.pretrained, config.lr) == (100, 64, True, 0.01)
+        assert (config.trunk, config.batch_size, config.weight_decay) == ("resnet50", 256, 1e-4)
+    assert plan.source == "ImageNet (100 classes, 64 training images each), quick profile"
+
+
+def test_an_override_replaces_what_a_profile_changes(imagenet):
+    plan = experiment("fig4", "quick", {"data": imagenet, "max_classes": "10"})
+    assert {(config.max_classes, config.max_per_class) for config in plan.configs()} == {(10, 64)}
+    assert plan.source == "ImageNet (64 training images each), quick profile, changed: max_classes=10"
+    plan = experiment("fig4", "quick", {"data": imagenet, "max_classes": 0, "max_per_class": 0, "pretrained": False, "lr": 0.1})
+    assert {(c.max_classes, c.max_per_class, c.pretrained, c.lr) for c in plan.configs()} == {(0, 0, False, 0.1)}
+    assert plan.source == "ImageNet, quick profile, changed: max_classes=0, max_per_class=0, pretrained=False, lr=0.1"
+
+
+def test_paper_imagenet_is_all_of_it_from_scratch(imagenet):
+    plan = experiment("fig4", "paper", {"data": imagenet})
+    assert {(c.max_classes, c.max_per_class, c.pretrained, c.lr) for c in plan.configs()} == {(0, 0, False, 0.1)}
+    assert plan.source == "ImageNet, paper profile"

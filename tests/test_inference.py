@@ -1,8 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from helpers import write_image
+from PIL import Image
 
 from lficam.abn import ABN
 from lficam.cam import mean_feature_map
+from lficam.files import ImageFiles
 from lficam.inference import Explained, explain_samples, normalize
 from lficam.lfi_cam import LFICAM
 from lficam.samples import Dataset, Samples
@@ -38,8 +43,8 @@ def model_of(method):
 @pytest.mark.parametrize("batch_size", [1, 4, 12, 13])
 def test_the_batch_size_does_not_matter(method, batch_size, dataset):
     model = model_of(method)
-    expected = explain_samples(model, dataset.test, dataset.mean, dataset.std, 16)
-    got = explain_samples(model, dataset.test, dataset.mean, dataset.std, 16, batch_size)
+    expected = explain_samples(model, dataset.test, dataset.mean, dataset.std, 16, "resized-crop-flip")
+    got = explain_samples(model, dataset.test, dataset.mean, dataset.std, 16, "resized-crop-flip", batch_size)
     assert got.ids == expected.ids == dataset.test.ids
     for name in ("probabilities", "cam", "mean_features", "importance"):
         a, b = getattr(got, name), getattr(expected, name)
@@ -50,7 +55,7 @@ def test_the_batch_size_does_not_matter(method, batch_size, dataset):
 def test_everything_is_what_the_model_says(method, dataset):
     model = model_of(method)
     whole = Samples(dataset.test.ids, dataset.test.images, dataset.test.labels, dataset.test.shapes)
-    got = explain_samples(model, whole, dataset.mean, dataset.std, 18)  # kept at this size: the test crop is the whole image
+    got = explain_samples(model, whole, dataset.mean, dataset.std, 18, "none")  # the whole image
     pixels = dataset.test.images.double() / 255
     mean, std = (torch.tensor(values).double().view(3, 1, 1) for values in (dataset.mean, dataset.std))
     with torch.no_grad():
@@ -63,10 +68,30 @@ def test_everything_is_what_the_model_says(method, dataset):
     assert method == "abn" or torch.allclose(got.importance, e.importance, atol=1e-6)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("method", METHODS)
+def test_images_on_disk_are_explained_like_those_in_memory(method, workers, dataset, tmp_path):
+    """32 pixels for an input of 28, as 256 for 224: the test crop is made of whole pixels, the same in both."""
+    images = torch.randint(0, 256, (13, 3, 32, 32), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    files = tuple(tmp_path / f"{i}.png" for i in range(13))
+    for file, image in zip(files, images, strict=True):
+        write_image(file, Image.fromarray(image.permute(1, 2, 0).numpy()))
+    in_memory = replace(dataset.test, images=images, shapes=torch.full((13, 2), 32.0))
+    on_disk = ImageFiles(in_memory.ids, files, in_memory.labels, workers)
+    model = model_of(method)
+    got, expected = (
+        explain_samples(model, split, dataset.mean, dataset.std, 28, "resized-crop-flip", 4) for split in (on_disk, in_memory)
+    )
+    assert got.ids == expected.ids
+    for name in ("probabilities", "cam", "mean_features", "importance"):
+        a, b = getattr(got, name), getattr(expected, name)
+        assert (a is None and b is None) or torch.allclose(a, b, atol=1e-4)
+
+
 def test_batch_norms_are_used_and_not_changed(dataset):
     model = model_of("lfi-cam").train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    explain_samples(model, dataset.test, dataset.mean, dataset.std, 16, batch_size=5)
+    explain_samples(model, dataset.test, dataset.mean, dataset.std, 16, "none", batch_size=5)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 

@@ -1,5 +1,6 @@
 """The files beside the library: they must agree with each other and with the code."""
 
+import csv
 import re
 import subprocess
 import sys
@@ -17,9 +18,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # A module imports only from its left.
 ORDER = """
-errors paths cam trunks pretrained lfi_cam abn samples digits augmentation folders datasets config inference training progress
-provenance runs experiments stability faithfulness verdicts tables plots architecture figures outputs report reproduce reference
-own_images cli __main__
+errors paths progress cam initialization cifar_trunks timm_trunks trunks pretrained lfi_cam abn augmentation samples files
+digits folders torchvision_sets datasets config inference checkpoint training provenance tracking parallel runs experiments
+stability faithfulness verdicts tables plots architecture figures outputs report reproduce reference catalogue own_images cli
+__main__
 """
 
 
@@ -98,3 +100,30 @@ def test_modules_import_only_from_their_left():
     for name, text in files.items():
         imported = re.findall(r"^\s*from lficam\.(\w+) import", text, re.M)
         assert all(order.index(module) < order.index(name) for module in imported), name
+
+
+def test_the_results_table_says_what_the_csv_says():
+    results = ROOT / "figures" / "results"
+    rows = list(csv.DictReader((results / "catdog_64px.csv").read_text().splitlines()))
+    for row in rows:
+        if row["setting"] == "all":
+            own = [setting for setting in rows if setting["method"] == row["method"] and setting["setting"].isdigit()]
+            accuracy = [100 * float(setting["test_accuracy"]) for setting in own]
+            (similar,) = [other for other in rows if other["method"] == row["method"] and other["setting"] == "similar"]
+            numbers = [row["iou"], similar["iou"], row["iou_equal_map_size"], row["iou_published"]]
+            cells = " | ".join(f"{float(number):.2f}" for number in numbers)
+            published = f"{float(row['published_iou_on_other_data']):.2f} " if row["published_iou_on_other_data"] else ""
+            line = f"| {row['method']} | {cells} | {published}| {min(accuracy):.1f}–{max(accuracy):.1f} % |"
+            assert line in (results / "README.md").read_text()
+
+
+def test_the_costs_in_the_readme_are_the_counted_ones():
+    text = (ROOT / "README.md").read_text()
+    counted = csv.DictReader((ROOT / "benchmarks" / "training_cost.csv").read_text().splitlines())
+    costs = {(row["profile"], row["figure"]): row for row in counted}
+    for number in range(1, 7):
+        quick, paper = (float(costs[profile, f"fig{number}"]["peta_multiply_adds"]) for profile in ("quick", "paper"))
+        trainings = costs["paper", f"fig{number}"]["trainings"]
+        assert re.search(rf"^\| {number} \| .* \| {trainings} \| {quick:g}·10¹⁵, .* \| {paper:,.0f}·10¹⁵, .* \|$", text, re.M), (
+            number
+        )

@@ -1,6 +1,8 @@
 import json
+import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -8,11 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from lficam import paths, runs
+from lficam import paths, runs, training
 from lficam.config import RunConfig
 from lficam.errors import InputError
 from lficam.lfi_cam import LFICAM
 from lficam.paths import data_dir, runs_dir
+from lficam.progress import Progress
 from lficam.runs import fit_or_load, fit_or_load_all, is_stored, load_run, stored_ids
 
 X = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -60,13 +63,20 @@ def trained(monkeypatch):
     return models
 
 
+@pytest.fixture
+def lines(monkeypatch):
+    """Progress is printed, not drawn."""
+    monkeypatch.setattr("lficam.progress.bars_can_be_drawn", lambda: False)
+
+
 def refuse(*arguments):
     raise AssertionError("trained again")
 
 
 def everything_in(folder):
-    """All files, but for the locks."""
-    return sorted(file for file in folder.rglob("*") if file.is_file() and file.suffix != ".lock")
+    """All files and folders, but for the locks and the lists of what is wrong with which image."""
+    entries = (entry.relative_to(folder) for entry in folder.rglob("*"))
+    return sorted(entry.as_posix() for entry in entries if entry.parts[0] not in (".locks", ".checked"))
 
 
 @pytest.mark.parametrize("method", ["lfi-cam", "lfi-cam-without-fin", "abn"])
@@ -131,7 +141,7 @@ def test_an_interruption_in_writing_leaves_nothing(config, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             fit_or_load(config())
     assert stored_ids() == []
-    assert [entry for entry in runs_dir().iterdir() if entry.name != ".locks"] == []
+    assert everything_in(runs_dir()) == []
     assert fit_or_load(config()).id in stored_ids()
 
 
@@ -210,8 +220,7 @@ def test_the_embedded_digits_need_no_folder(monkeypatch):
     assert run.explained.cam.shape == (10, 1, 7, 7)
 
 
-def test_progress_says_which_run_epoch_and_loss(config, capsys, monkeypatch):
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # in a notebook it is a bar; pytest's plugins may import it
+def test_progress_says_which_run_epoch_and_loss(config, capsys, lines):
     fit_or_load_all([config(seed=seed, epochs=2) for seed in range(2)])
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(" accuracy")[0].partition(" loss")[0] for line in lines] == [
@@ -271,3 +280,147 @@ def test_a_second_process_waits_and_loads(config, monkeypatch):
     assert said == [f"waiting for the process that trains {given.run_id()}"]
     assert run.id == given.run_id()
     assert stored_ids() == [given.run_id()]
+
+
+def without_seconds(run):
+    return [{key: value for key, value in record.items() if key != "seconds"} for record in run.history]
+
+
+def same_run(got, expected):
+    """That two runs of one config are the same to the last bit, but for the time they took."""
+    assert (got.id, got.config, got.data, got.classes) == (expected.id, expected.config, expected.data, expected.classes)
+    assert (got.mean, got.std) == (expected.mean, expected.std)
+    state = got.model.state_dict()
+    assert [name for name, value in expected.model.state_dict().items() if not torch.equal(value, state[name])] == []
+    assert without_seconds(got) == without_seconds(expected)
+    for key in ("test_accuracy", "train_accuracy"):
+        assert got.metrics[key] == expected.metrics[key]
+
+
+@pytest.mark.parametrize("method", ["lfi-cam", "lfi-cam-without-fin", "abn"])
+def test_an_interrupted_run_goes_on_where_it_stopped(method, config, lines, tmp_path, capsys, monkeypatch):
+    given = config(method=method, epochs=4, batch_size=5, augmentation="crop-flip")
+    monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "uninterrupted"))
+    expected = fit_or_load(given)
+    monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "interrupted"))
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "epoch", lambda self, id, record: interrupt() if record["epoch"] == 3 else None)
+        with pytest.raises(KeyboardInterrupt):
+            fit_or_load(given)
+    assert stored_ids() == []
+    folder = f".unfinished/{given.run_id()}"
+    assert everything_in(runs_dir()) == [".unfinished", folder, f"{folder}/state.safetensors"]
+    capsys.readouterr()
+    run = fit_or_load(given)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(" loss")[0] for line in said] == [f"run 1 of 1 {given.run_id()} epoch {epoch}/4" for epoch in (3, 4)]
+    same_run(run, expected)
+    assert run.metrics["seconds"] == round(sum(record["seconds"] for record in run.history), 1)
+    assert not (runs_dir() / folder).exists()
+    assert stored_ids() == [given.run_id()]
+
+
+def test_a_damaged_checkpoint_is_named_and_keeps_no_other_run_from_being_trained(config, monkeypatch):
+    damaged, good = config(seed=1), config(seed=2)
+    file = runs_dir() / ".unfinished" / damaged.run_id() / "state.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"half a ch")
+    failed = runs.fit_missing([damaged, good])
+    assert failed.keys() == {damaged.run_id()}
+    assert type(failed[damaged.run_id()]) is InputError
+    assert f"{file.parent} is damaged" in str(failed[damaged.run_id()])
+    assert stored_ids() == [good.run_id()]
+
+
+# Says when its fourth epoch has ended, before that epoch's checkpoint, and waits to be killed.
+KILLED_PROCESS = """
+import json, sys, time
+import torch
+from lficam import runs, training
+from lficam.config import RunConfig
+from lficam.progress import Progress
+
+def epoch(self, id, record):
+    if record["epoch"] == 4:
+        print("fourth epoch", flush=True)
+        time.sleep(60)
+
+torch.set_num_threads(1)
+training.CHECKPOINT_SECONDS = 0
+Progress.epoch = epoch
+runs.fit_or_load(RunConfig(**json.loads(sys.argv[1])))
+"""
+
+
+def test_a_killed_process_loses_the_epoch_under_way_only(config, lines, tmp_path, capsys, monkeypatch):
+    given = config(epochs=6, batch_size=5, augmentation="crop-flip")
+    monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "uninterrupted"))
+    expected = fit_or_load(given)
+    monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "killed"))
+    process = subprocess.Popen([sys.executable, "-c", KILLED_PROCESS, given.model_dump_json()], stdout=subprocess.PIPE, text=True)
+    with process:
+        try:
+            assert select.select([process.stdout], [], [], 60)[0]
+            assert process.stdout.readline() == "fourth epoch\n"
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert stored_ids() == []
+    capsys.readouterr()
+    run = fit_or_load(given)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(" loss")[0].rpartition(" ")[2] for line in said] == ["4/6", "5/6", "6/6"]
+    same_run(run, expected)
+    assert everything_in(runs_dir() / ".unfinished") == []
+
+
+def test_a_run_says_how_much_data_it_had_and_what_could_not_be_read(config, photographs):
+    assert fit_or_load(config()).data == {"train": 12, "test": 6, "unreadable": {}}
+    few = fit_or_load(config(max_per_class=2))
+    assert few.data == {"train": 4, "test": 6, "unreadable": {}}  # the test images of a class all stay
+    assert (len(few.dataset.train), len(few.explained.ids)) == (4, 6)
+    (photographs / "train" / "cat" / "broken.png").write_text("no image")
+    run = fit_or_load(config())
+    assert (run.data["train"], run.data["test"]) == (12, 6)
+    ((id, why),) = run.data["unreadable"].items()
+    assert id == "train/cat/broken.png"
+    assert "cannot identify image" in why
+    assert load_run(run.id).data == run.data
+
+
+def test_a_run_can_be_normalised_as_the_release_does(config):
+    assert fit_or_load(config()).mean == (0.485, 0.456, 0.406)
+    run = fit_or_load(config(normalization="release"))
+    assert (run.mean, run.std) == ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+    assert load_run(run.id).dataset.mean == run.mean
+
+
+def test_a_loaded_run_is_of_the_same_types_as_its_data(config):
+    run = fit_or_load(config())
+    assert (run.classes, run.mean, run.std) == (run.dataset.classes, run.dataset.mean, run.dataset.std)
+    assert run.classes == ("cat", "dog")
+
+
+def test_too_little_gpu_memory_is_said_with_what_helps(config, monkeypatch):
+    def train(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of ...")
+
+    monkeypatch.setattr(runs, "train", train)
+    expected = rf"^{config().run_id()}: CUDA out of memory\. Batches of 6 images of 16 pixels do not fit: use a smaller"
+    with pytest.raises(InputError, match=expected):
+        fit_or_load(config())
+    assert stored_ids() == []
+
+
+def test_an_interruption_after_the_last_epoch_loses_nothing(config, lines, capsys, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "explain_samples", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fit_or_load(config(epochs=2))
+    assert "epoch 2/2" in capsys.readouterr().out
+    run = fit_or_load(config(epochs=2))
+    assert "epoch" not in capsys.readouterr().out
+    assert [record["epoch"] for record in run.history] == [1, 2]
+    assert run.metrics["test_accuracy"] == run.explained.accuracy(run.dataset.test.labels)

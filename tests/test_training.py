@@ -1,15 +1,25 @@
 import math
+import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import nn
 from torch.nn import functional as F
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from lficam import training
 from lficam.abn import ABN
 from lficam.config import RunConfig
+from lficam.errors import InputError
 from lficam.inference import normalize
 from lficam.lfi_cam import LFICAM
 from lficam.samples import Dataset, Samples
-from lficam.training import Objective, batches, build_model, train
+from lficam.training import Objective, build_model, learning_rate, train
+from lficam.trunks import register_trunk, trunk
+
+CPU = torch.device("cpu")
 
 METHODS = ["lfi-cam", "lfi-cam-without-fin", "abn"]
 
@@ -86,14 +96,39 @@ def test_the_state_of_the_global_generator_does_not_matter(tiny):
     [
         (1, [1]),
         (2, [1, 0.1]),
+        (3, [1, 0.1, 0.01]),
         (4, [1, 1, 0.1, 0.01]),
         (8, [1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01]),
+        (300, [1] * 150 + [0.1] * 75 + [0.01] * 75),
     ],
 )
-def test_the_learning_rate_falls_to_a_tenth_after_half_and_after_three_quarters(epochs, factors, tiny):
-    _, history = fit(config(epochs=epochs, lr=0.1, batch_size=64), tiny)
-    assert [record["lr"] for record in history] == pytest.approx([0.1 * factor for factor in factors])
-    assert [record["epoch"] for record in history] == list(range(1, epochs + 1))
+def test_the_learning_rate_falls_to_a_tenth_after_half_and_after_three_quarters(epochs, factors):
+    rates = [learning_rate(config(epochs=epochs, lr=0.1), epoch) for epoch in range(1, epochs + 1)]
+    assert rates == pytest.approx([0.1 * factor for factor in factors])
+
+
+@pytest.mark.parametrize("lr", [0.1, 0.05, 0.01, 0.3])
+def test_the_learning_rate_is_that_of_multi_step_lr_bit_for_bit(lr):
+    for epochs in [*range(1, 30), 300]:
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
+        drops = [max(1, epochs // 2), max(2, epochs * 3 // 4)]
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, drops, gamma=0.1)
+        for epoch in range(1, epochs + 1):
+            assert learning_rate(config(epochs=epochs, lr=lr), epoch) == schedule.get_last_lr()[0]
+            optimizer.step()
+            schedule.step()
+
+
+def test_each_epoch_is_trained_at_its_learning_rate(tiny):
+    used = []
+    hook = register_optimizer_step_pre_hook(lambda optimizer, *_: used.append(optimizer.param_groups[0]["lr"]))
+    try:
+        _, history = fit(config(epochs=4, lr=0.1, batch_size=32), tiny)
+    finally:
+        hook.remove()
+    assert used == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])  # two batches an epoch
+    assert [record["lr"] for record in history] == used[::2]
+    assert [record["epoch"] for record in history] == [1, 2, 3, 4]
 
 
 def test_every_epoch_is_reported_as_it_ends(tiny):
@@ -112,8 +147,8 @@ def train_by_hand(given, dataset, rates):
     history = []
     for rate in rates:
         total = 0.0
-        for images, labels in batches(dataset, given, generator, torch.device("cpu")):
-            e = model.explain(images)
+        for images, labels in dataset.train.augmented(given.image_size, given.augmentation, given.batch_size, generator, CPU):
+            e = model.explain(normalize(images, dataset.mean, dataset.std))
             loss = sum(F.cross_entropy(logits, labels) for logits in (e.logits, e.aux_logits) if logits is not None)
             model.zero_grad()
             loss.backward()
@@ -181,7 +216,7 @@ def test_every_image_is_seen_once_an_epoch_with_its_label():
     generator = torch.Generator().manual_seed(0)
     orders = []
     for _ in range(2):
-        chunks = list(batches(dataset, config(batch_size=16), generator, torch.device("cpu")))
+        chunks = list(dataset.train.augmented(16, "none", 16, generator, CPU))
         assert [len(labels) for _, labels in chunks] == [16, 16, 16, 2]
         values = torch.cat([images[:, 0, 5, 5] for images, _ in chunks]) * 255
         order = ((values.round() - 1) / 2).long()
@@ -191,9 +226,15 @@ def test_every_image_is_seen_once_an_epoch_with_its_label():
     assert orders[0] != orders[1] != list(range(50))
 
 
-def test_batches_are_normalised_by_the_dataset(tiny):
-    images, labels = next(batches(tiny, config(batch_size=64), torch.Generator().manual_seed(0), torch.device("cpu")))
-    order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+def test_the_network_is_given_every_image_once_an_epoch_normalised_by_the_dataset(tiny, monkeypatch):
+    given = []
+    real = Objective.forward
+    monkeypatch.setattr(Objective, "forward", lambda self, *batch: (given.append(batch), real(self, *batch))[1])
+    fit(config(batch_size=24, epochs=2), tiny)
+    assert [len(labels) for _, labels in given] == [24, 24, 16, 24, 24, 16]
+    images, labels = (torch.cat(column) for column in zip(*given, strict=True))
+    generator = torch.Generator().manual_seed(0)
+    order = torch.cat([torch.randperm(64, generator=generator) for _ in range(2)])
     assert torch.allclose(images, (tiny.train.images[order] / 255 - 0.47) / 0.3, atol=1e-6)
     assert torch.equal(labels, tiny.train.labels[order])
 
@@ -231,3 +272,74 @@ def test_bfloat16_trains(method, tiny):
     model, history = fit(config(method=method, precision="bfloat16", epochs=3), tiny)
     assert history[-1]["loss"] < history[0]["loss"]
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+class Gpu:
+    """An accelerator of accelerate's, as far as it is asked what it is."""
+
+    num_processes = 1
+
+    def __init__(self, **options):
+        assert options == {"mixed_precision": "no"}
+        self.device = torch.device("cuda")
+
+
+def test_bfloat16_is_refused_on_a_gpu_that_only_emulates_it(tiny, monkeypatch):
+    monkeypatch.setattr("accelerate.Accelerator", Gpu)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    with pytest.raises(InputError, match=r"precision='bfloat16': Tesla T4 cannot .*precision=float32"):
+        fit(config(precision="bfloat16"), tiny)
+    assert training._accelerator(config(precision="float32")).device.type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    assert training._accelerator(config(precision="bfloat16")).device.type == "cuda"
+
+
+def test_one_run_is_not_trained_by_many_processes(tiny, monkeypatch):
+    monkeypatch.setattr("accelerate.Accelerator", lambda **options: SimpleNamespace(num_processes=4))
+    with pytest.raises(InputError, match="in one process, got 4: start lficam without a launcher"):
+        fit(config(), tiny)
+
+
+@pytest.mark.parametrize(
+    ("method", "new"), [("lfi-cam", "fin, fc"), ("lfi-cam-without-fin", "fc"), ("abn", "attention_branch, fc")]
+)
+def test_it_says_what_is_new_on_a_pretrained_trunk(method, new, tiny, monkeypatch, capsys):
+    asked = []
+
+    def build(name, stem_stride, pretrained):
+        asked.append((name, pretrained))
+        return trunk("cifar_resnet8")  # needs no network
+
+    monkeypatch.setattr(training, "trunk", build)
+    fit(config(method=method, trunk="resnet18", pretrained=True), tiny)
+    assert asked == [("resnet18", True)]
+    assert capsys.readouterr().out == f"trunk resnet18: ImageNet weights; new, to be trained from scratch: {new}\n"
+    fit(config(method=method, trunk="resnet18"), tiny)
+    assert capsys.readouterr().out == ""
+
+
+def two_stages():
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.Sequential(nn.BatchNorm2d(4), nn.ReLU()))
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")
+def test_a_compiled_training_gives_nearly_the_same_model(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # processes that compile would outlive the test
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    register_trunk("tests_training_two_stages", two_stages)  # little to compile
+    fields = {"trunk": "tests_training_two_stages", "batch_size": 32, "epochs": 2}
+    expected, history = fit(config(**fields), tiny)
+    graphs = torch._dynamo.utils.counters["stats"]
+    before = graphs["unique_graphs"]
+    model, compiled_history = train(config(**fields, compile=True), tiny, lambda record: None, tmp_path / "checkpoint")
+    assert graphs["unique_graphs"] > before  # it was compiled
+    assert [record["loss"] for record in compiled_history] == pytest.approx([record["loss"] for record in history], rel=1e-4)
+    for name, value in expected.state_dict().items():
+        assert torch.allclose(model.state_dict()[name], value, atol=1e-4), name
+    saved = {name for name in load_file(tmp_path / "checkpoint" / "state.safetensors") if name.startswith("model.")}
+    assert saved == {f"model.model.{name}" for name in expected.state_dict()}  # not "_orig_mod."
+    model.save_pretrained(tmp_path / "model")
+    assert load_file(tmp_path / "model" / "model.safetensors").keys() == expected.state_dict().keys()
+    assert same_weights(LFICAM.from_pretrained(tmp_path / "model"), model)

@@ -1,116 +1,64 @@
+import re
+
 import pytest
 import torch
 from torch import nn
 
 from lficam.errors import InputError
 from lficam.lfi_cam import LFICAM
-from lficam.trunks import check_trunk, count_features, is_imagenet_size, register_trunk, trunk, trunk_version
+from lficam.trunks import TRUNKS, check_trunk, count_features, default_stem_stride, register_trunk, trunk, trunk_version
 
 
 def kinds(module, kind):
     return [layer for layer in module.modules() if isinstance(layer, kind)]
 
 
-def size(module):
-    return sum(parameter.numel() for parameter in module.parameters())
+IMAGENET, CIFAR = TRUNKS[:13], TRUNKS[13:]
 
 
-@pytest.mark.parametrize("depth", [8, 14, 20, 26, 32, 38, 44, 56, 110])
-def test_cifar_depths_are_6n_plus_2(depth):
-    check_trunk(f"cifar_resnet{depth}")  # raises nothing
+def test_the_advertised_names():
+    asked_for = {f"resnet{depth}" for depth in (18, 34, 50, 101, 152)} | {f"densenet{depth}" for depth in (121, 161, 169, 201)}
+    asked_for |= {"resnext50_32x4d", "resnext101_32x8d", "seresnet50", "legacy_senet154"}
+    assert asked_for == set(IMAGENET)
+    families = {re.match("cifar_([a-z]+)[0-9]+", name)[1] for name in CIFAR}
+    assert families == {"resnet", "seresnet", "resnext", "wrn", "densenet"}
+    for name in TRUNKS:
+        check_trunk(name)  # raises nothing
 
 
-@pytest.mark.parametrize(
-    "name", ["cifar_resnet2", "cifar_resnet7", "cifar_resnet9", "cifar_resnet18", "cifar_resnet", "cifar_resnet-8"]
-)
-def test_other_cifar_depths_are_unknown(name):
-    with pytest.raises(InputError, match=rf"unknown trunk '{name}'.*6n\+2"):
-        trunk(name)
+# One of each family, the smallest there is.
+FAMILIES = [
+    *("resnet18", "seresnet18", "resnext50_32x4d", "densenet121", "legacy_seresnet18"),
+    *("cifar_resnet8", "cifar_seresnet8", "cifar_resnext11_2x3d", "cifar_wrn10_1", "cifar_densenet10_4"),
+]
 
 
-@pytest.mark.parametrize(
-    ("depth", "blocks", "num_features", "convolutions_a_block"),
-    [(8, 1, 64, 2), (14, 2, 64, 2), (20, 3, 64, 2), (38, 6, 64, 2), (44, 7, 256, 3), (110, 18, 256, 3)],
-)
-def test_cifar_networks_use_bottlenecks_from_depth_44_on(depth, blocks, num_features, convolutions_a_block):
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_trunk_is_stages_with_a_spec_from_which_it_can_be_built_again(name):
     with torch.device("meta"):
-        network = trunk(f"cifar_resnet{depth}")
-        features = network(torch.empty(1, 3, 32, 32))
-    assert [len(stage) for stage in (network.layer1, network.layer2, network.layer3)] == [blocks] * 3
-    # Basic blocks widen twice, bottlenecks three times (16 -> 64 in the first stage): so many shortcuts have a convolution.
-    shortcuts = 3 if depth >= 44 else 2
-    assert len(kinds(network, nn.Conv2d)) == 1 + 3 * blocks * convolutions_a_block + shortcuts
-    assert features.shape == (1, num_features, 8, 8)
-    assert network.num_features == num_features
+        network = trunk(name, stem_stride=2)
+        again = trunk(**network.spec)
+    assert network.spec == {"name": name, "stem_stride": 2}
+    assert isinstance(again, nn.Sequential)
+    shapes = {key: value.shape for key, value in network.state_dict().items()}
+    assert {key: value.shape for key, value in again.state_dict().items()} == shapes
+    assert again.num_features == network.num_features
+    strides = [[layer.stride for layer in kinds(it, nn.Conv2d)] for it in (network, again)]
+    assert strides[0] == strides[1]
+    assert strides[0][0] == (2, 2)
 
 
-def test_parameters_of_cifar_resnet20_counted_by_hand():
-    def conv_bn(channels_in, channels_out, kernel):
-        return channels_in * channels_out * kernel**2 + 2 * channels_out
-
-    stem = conv_bn(3, 16, 3)
-    layer1 = 6 * conv_bn(16, 16, 3)
-    layer2 = conv_bn(16, 32, 3) + 5 * conv_bn(32, 32, 3) + conv_bn(16, 32, 1)
-    layer3 = conv_bn(32, 64, 3) + 5 * conv_bn(64, 64, 3) + conv_bn(32, 64, 1)
-    network = trunk("cifar_resnet20")
-    assert [size(stage) for stage in network] == [stem, layer1, layer2, layer3]
-    assert size(network) == 271_824
-
-
-def test_features_are_not_negative_and_halve_twice():
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_saved_model_comes_back_with_its_trunk(name, tmp_path):
     torch.manual_seed(0)
-    network = trunk("cifar_resnet8").eval()
-    features = network(torch.randn(2, 3, 32, 48))
-    assert features.shape == (2, 64, 8, 12)
-    assert features.min() == 0  # the last layer is a ReLU
-    assert trunk("cifar_resnet8", stem_stride=2)(torch.zeros(1, 3, 32, 32)).shape == (1, 64, 4, 4)
-
-
-@pytest.mark.parametrize(("stem_stride", "side"), [(1, 14), (2, 7)])
-@pytest.mark.parametrize(
-    ("name", "num_features"), [("resnet18", 512), ("resnet50", 2048), ("resnext50_32x4d", 2048), ("resnet50d", 2048)]
-)
-def test_the_stem_stride_sets_the_size_of_the_map(name, num_features, stem_stride, side):
-    with torch.device("meta"):
-        network = trunk(name, stem_stride=stem_stride)
-        features = network(torch.empty(1, 3, 224, 224))
-    assert features.shape == (1, num_features, side, side)
-    assert network.num_features == num_features
-    assert network.spec == {"name": name, "stem_stride": stem_stride}
-
-
-def test_a_trunk_can_be_built_again_from_its_spec():
-    with torch.device("meta"):
-        for network in (trunk("cifar_resnet14", stem_stride=2), trunk("resnet18", stem_stride=2)):
-            again = trunk(**network.spec)
-            assert isinstance(again, nn.Sequential)
-            assert {name: value.shape for name, value in again.state_dict().items()} == {
-                name: value.shape for name, value in network.state_dict().items()
-            }
-            assert kinds(again, nn.Conv2d)[0].stride == kinds(network, nn.Conv2d)[0].stride == (2, 2)
-
-
-def test_stages_are_named():
-    assert [name for name, _ in trunk("cifar_resnet8").named_children()] == ["stem", "layer1", "layer2", "layer3"]
-
-
-def test_fresh_weights_are_he_normal():
-    torch.manual_seed(0)
-    network = trunk("cifar_resnet20")
-    for convolution in kinds(network.layer3, nn.Conv2d):
-        fan_out = convolution.out_channels * convolution.kernel_size[0] ** 2
-        expected = (2 / fan_out) ** 0.5
-        # The standard deviation of n normal numbers is known to 1 / sqrt(2 n); five of those.
-        assert convolution.weight.std().item() == pytest.approx(expected, rel=5 / (2 * convolution.weight.numel()) ** 0.5)
-
-
-def test_one_seed_gives_the_same_weights():
-    networks = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(seed)
-        networks.append(trunk("cifar_resnet8").state_dict())
-    assert all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
-    assert not torch.equal(networks[0]["stem.0.weight"], networks[2]["stem.0.weight"])
+    model = LFICAM(trunk(name, stem_stride=2), num_classes=3, fin=False).eval()
+    model.save_pretrained(tmp_path)
+    back = LFICAM.from_pretrained(tmp_path)
+    assert back.trunk.spec == {"name": name, "stem_stride": 2}
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(model.explain(x).cam, back.explain(x).cam)
+        assert torch.equal(model(x), back(x))
 
 
 def test_a_registered_trunk_is_usable_by_name():
@@ -120,7 +68,6 @@ def test_a_registered_trunk_is_usable_by_name():
     assert network.spec == {"name": "tests_trunk", "stem_stride": 1}
     assert trunk("tests_trunk") is not network
     assert trunk_version("tests_trunk") == 4
-    assert not is_imagenet_size("tests_trunk")
     assert LFICAM(network, num_classes=2).explain(torch.zeros(1, 3, 16, 16)).importance.shape == (1, 9)
 
 
@@ -168,9 +115,43 @@ def test_there_are_no_pretrained_cifar_networks():
         trunk("cifar_resnet20", pretrained=True)
 
 
-def test_imagenet_size_trunks():
-    assert not is_imagenet_size("cifar_resnet110")
-    assert is_imagenet_size("resnet18")
+@pytest.mark.parametrize("stem_stride", [0, -1])
+def test_a_stem_stride_is_positive(stem_stride):
+    with pytest.raises(InputError, match=rf"stem_stride={stem_stride}: expected 1 or more"):
+        trunk("resnet18", stem_stride=stem_stride)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("resnet19", "resnet18"),
+        ("ResNet50", "resnet50"),
+        ("DenseNet-121", "densenet121"),
+        ("senet154_legacy", "senet154"),
+        ("cifar_resnet22", "cifar_resnet20"),
+        ("cifar_wrn_28_10", "cifar_wrn28_10"),
+        ("test_triunk", "tests_trunk"),
+    ],
+)
+def test_an_unknown_name_brings_up_close_ones(name, meant):
+    register_trunk("tests_trunk", lambda: nn.Conv2d(3, 5, 3))
+    with pytest.raises(InputError, match=rf"^unknown trunk '{name}', did you mean [^?]*\b{meant}\b[^?]*\? expected ") as error:
+        check_trunk(name)
+    assert "\n" not in str(error.value)
+
+
+def test_a_name_close_to_nothing_brings_up_nothing():
+    with pytest.raises(InputError, match=r"^unknown trunk 'zzz': expected cifar_resnet<"):
+        check_trunk("zzz")
+
+
+def test_default_stem_strides():
+    register_trunk("tests_trunk", lambda: nn.Conv2d(3, 5, 3))
+    for name in (*TRUNKS, "tests_trunk", "there_is_no_such_trunk", ""):
+        for method in ("lfi-cam", "lfi-cam-without-fin", "no such method", None):
+            assert default_stem_stride(name, method) == 1
+        halves = name in IMAGENET and not name.startswith("densenet")
+        assert default_stem_stride(name, "abn") == (2 if halves else 1), name
 
 
 @pytest.mark.parametrize("training", [True, False])

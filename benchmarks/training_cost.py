@@ -1,0 +1,61 @@
+"""What the trainings of each figure cost, estimated: multiply-adds of one image x 3 (forward and backward) x images x epochs.
+
+    python benchmarks/training_cost.py > benchmarks/training_cost.csv
+
+Counted on the models, not timed. GPU hours assume 100 tera multiply-adds a second, a fifth of what an H100 can do in bfloat16.
+"""
+
+import sys
+from dataclasses import replace
+
+import pandas as pd
+import torch
+
+from lficam.architecture import multiply_adds
+from lficam.config import RunConfig
+from lficam.experiments import COMPARISON, EXPERIMENTS, Experiment
+from lficam.training import build_model
+
+TRAIN = {"cifar10": 50_000, "cifar100": 50_000, "stl10": 5_000, "imagenet": 1_281_167, "catdog": 20_000}  # images
+CLASSES = {"cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 1000, "catdog": 2}
+RATE = 100e12  # multiply-adds a second
+
+
+def billions(config: RunConfig) -> float:
+    """Multiply-adds of one image forward."""
+    with torch.device("meta"):
+        model = build_model(config.model_copy(update={"pretrained": False}), config.max_classes or CLASSES[config.dataset])
+        return multiply_adds(model.eval(), torch.empty(1, 3, config.image_size, config.image_size))
+
+
+def plans(profile: str) -> dict[str, Experiment]:
+    figures = {name: replace(plan, profile=profile) for name, plan in EXPERIMENTS.items() if plan.methods}
+    compare = replace(COMPARISON, profile=profile)
+    return figures | {
+        "compare catdog": replace(compare, seed_dataset="catdog"),
+        "compare cifar10": replace(compare, seed_dataset="cifar10", overrides={"trunk": "cifar_resnet20"}),
+    }
+
+
+def main() -> None:
+    rows = []
+    for profile in ("quick", "paper"):
+        for name, plan in plans(profile).items():
+            configs = plan.configs()
+            total, seen = 0.0, 0
+            for config in configs:
+                images = config.max_classes * config.max_per_class or TRAIN[config.dataset]
+                total += 3e9 * billions(config) * images * config.epochs
+                seen += images * config.epochs
+            shared = {"dataset": configs[0].dataset, "trunk": configs[0].trunk, "epochs": configs[0].epochs}
+            cost = {
+                "image_passes": seen,
+                "peta_multiply_adds": round(total / 1e15, 1),
+                "gpu_hours": round(total / RATE / 3600, 2),
+            }
+            rows.append({"profile": profile, "figure": name, **shared, "trainings": len(configs), **cost})
+    pd.DataFrame(rows).to_csv(sys.stdout, index=False)
+
+
+if __name__ == "__main__":
+    main()
