@@ -17,11 +17,11 @@ from multiprocessing.connection import Connection, wait
 
 import torch
 
+from lficam.checkpoint import Record
 from lficam.config import RunConfig
 from lficam.errors import InputError
 from lficam.progress import Progress
 
-Record = dict[str, float]
 Fit = Callable[[str, RunConfig, Callable[[Record], None]], None]  # (id, config, on_epoch) -> None
 
 

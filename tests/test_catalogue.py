@@ -314,3 +314,38 @@ def test_an_interrupted_unpacking_leaves_nothing_behind(catdog, monkeypatch):
     assert state(catdog) == before
     prepare("catdog", None)
     assert (catdog / "PetImages" / "Dog" / "7.jpg").read_bytes() == picture("dog")
+
+
+@pytest.mark.parametrize("archive", ARCHIVES)
+def test_unpacking_a_second_time_changes_nothing(archive, catdog, lficam):
+    (catdog / archive).write_bytes(zipped(ARCHIVES[archive]()))
+    first = lficam("data", "catdog", "--download")
+    before = state(catdog)
+    second = lficam("data", "catdog", "--download")
+    assert (first.returncode, second.returncode) == (0, 0), second.stderr
+    (found,) = [line for line in first.stdout.splitlines() if line.startswith("found: ")]
+    assert found in second.stdout.splitlines()
+    assert state(catdog) == before
+
+
+@pytest.mark.parametrize("stop", ["test1/2.jpg", "train/dog.7.jpg"])
+def test_an_interrupted_unpacking_of_archives_in_an_archive_is_finished(stop, catdog, monkeypatch):
+    (catdog / "dogs-vs-cats.zip").write_bytes(zipped(kaggle()))
+    real = zipfile.ZipFile._extract_member
+
+    def interrupted(self, member, *args):
+        if getattr(member, "filename", member) == stop:
+            raise KeyboardInterrupt
+        return real(self, member, *args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(zipfile.ZipFile, "_extract_member", interrupted)
+        prepare("catdog", None)
+    outer = {"dogs-vs-cats.zip", *kaggle()}
+    assert {entry.name for entry in catdog.iterdir()} == outer | ({"test1"} if "train" in stop else set())
+    prepare("catdog", None)
+    assert {entry.name for entry in catdog.iterdir()} == outer | {"test1", "train"}
+    assert {file.name: file.read_bytes() for file in (catdog / "train").iterdir()} == (
+        {f"{kind}.{i}.jpg": picture(kind) for kind, i in PLACES}
+    )
+    assert len(list((catdog / "test1").iterdir())) == 3

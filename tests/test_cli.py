@@ -1,6 +1,8 @@
 """The command line as a user calls it: what it prints, its exit code, and what it leaves behind."""
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -12,6 +14,7 @@ from PIL import Image
 
 from lficam import reproduce
 from lficam.cli import _spread
+from lficam.digits import RECIPES
 from lficam.errors import InputError
 from lficam.experiments import experiment
 from lficam.paths import figures_dir, runs_dir
@@ -79,6 +82,95 @@ def test_train_of_a_trained_run_says_its_accuracy(lficam, outcome):
     done = lficam("train", id)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{id}: test accuracy 0.")
+
+
+DAMAGES = {
+    "cut off": lambda text: text[: len(text) // 2],
+    "empty": lambda text: b"",
+    "no text": lambda text: b"\xff\xfe\x00\x80" * 9,
+    "a list": lambda text: b"[]",
+    "nothing in it": lambda text: b"{}",
+    "no accuracy": lambda text: text.replace(b'"test_accuracy"', b'"accuracy"'),
+    "another field": lambda text: text.replace(b'"epochs"', b'"rounds"'),
+    "another data set": lambda text: text.replace(b'"dataset": "digits-catdog"', b'"dataset": "mnist"'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_does_not_hide_the_others(damage, lficam, outcome, tmp_path, monkeypatch):
+    ids = sorted({config.run_id() for config in experiment("fig6").configs()})
+    shutil.copytree(runs_dir(), tmp_path / "runs", ignore=shutil.ignore_patterns("*.safetensors", ".*"))
+    monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
+    record = tmp_path / "runs" / ids[3] / "run.json"
+    record.write_bytes(DAMAGES[damage](record.read_bytes()))
+    shutil.copytree(record.parent, tmp_path / "runs" / "another_run_0123456789")
+    done = lficam("runs")
+    assert done.returncode == 0, done.stderr
+    states = {line.split()[0]: line for line in done.stdout.splitlines()}
+    for id in (ids[3], "another_run_0123456789"):
+        assert f"{tmp_path / 'runs' / id / 'run.json'} is damaged or of another version" in states.pop(id)
+    assert set(ids) - {ids[3]} < set(states)
+    assert all(re.search(r"test accuracy 0\.\d{3}$", line) for line in states.values())
+
+
+@pytest.fixture
+def few_digits(tmp_path, monkeypatch):
+    """STL10's stand-in with 24 images to train and 10 to test, and an empty store."""
+    monkeypatch.setitem(RECIPES, "digits-stl10", RECIPES["digits-stl10"]._replace(train=24, test=10))
+    monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
+
+
+def test_the_runs_of_a_comparison_are_listed_and_trained_one_by_one(lficam, few_digits):
+    settings = ["--compare", "stl10", "--profile", "embedded"]
+    listed = lficam("runs", *settings)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    lines = listed.stdout.splitlines()
+    assert [line.split()[0].rsplit("_", 1)[0] for line in lines] == (
+        [f"digits-stl10_{method}" for method in ("abn", "lfi-cam-without-fin", "lfi-cam") for _ in range(5)]
+    )
+    assert len({line.split()[0] for line in lines}) == 15
+    assert all(line.endswith("not trained") for line in lines)
+    assert [line.split("  ")[0] for line in lines[:5]] != [line.split("  ")[0] for line in lines[5:10]]
+    assert "lr 0.01, batch 8, decay 0.0005" in lines[4]
+
+    changed = [*settings, "--set", "epochs=1"]
+    ids = [line.split()[0] for line in lficam("runs", *changed).stdout.splitlines()]
+    assert not set(ids) & {line.split()[0] for line in lines}
+    done = lficam("train", ids[7], *changed)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"{ids[7]}: test accuracy \d\.\d{{3}} after \d+ s of training\n$", done.stdout)
+    again = lficam("runs", *changed).stdout.splitlines()
+    assert [line.split()[0] for line in again if "test accuracy" in line] == [ids[7]]
+    assert [line.split()[0] for line in again] == ids
+    (other,) = [line for line in lficam("runs", *settings).stdout.splitlines() if line.startswith(ids[7])]
+    assert "not of this profile" in other  # what else is in the store is listed too
+
+
+def test_a_run_that_a_comparison_does_not_need_is_refused(lficam, few_digits):
+    id = experiment("fig5", overrides={"epochs": 2}).configs()[0].run_id()
+    done = lficam("train", id, "--compare", "stl10", "--profile", "embedded")
+    assert done.returncode == 2
+    assert f"needs a run {id!r}" in done.stderr
+    assert "`lficam runs --profile embedded --compare stl10`" in done.stderr
+
+
+def test_the_runs_of_figure_5_are_shared_with_a_comparison_on_its_data(lficam, few_digits):
+    ids = [line.split()[0] for line in lficam("runs", "--compare", "stl10").stdout.splitlines()]
+    assert {config.run_id() for config in experiment("fig5").configs()} < set(ids)
+
+
+@pytest.mark.parametrize("command", ["runs", "compare"])
+@pytest.mark.parametrize(
+    ("dataset", "words"), [("mnist", ["unknown data set", "mnist", "folder"]), ("folder", ["no data folder", "train/<class>"])]
+)
+def test_a_comparison_of_data_that_is_not_there_is_one_line(command, dataset, words, lficam, tmp_path, monkeypatch):
+    monkeypatch.setenv("LFICAM_FIGURES", str(tmp_path / "figures"))
+    arguments = ["compare", dataset] if command == "compare" else ["runs", "--compare", dataset, "--profile", "quick"]
+    done = lficam(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert all(word in done.stderr for word in words)
+    assert not (tmp_path / "figures").exists()
 
 
 def test_explain_draws_a_picture_of_each_image(lficam, outcome, tmp_path, monkeypatch):

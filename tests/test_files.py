@@ -1,5 +1,6 @@
 """Image files: decoded right, whatever they are; found out where they are damaged; cropped by worker processes."""
 
+import errno
 import json
 import os
 import random
@@ -16,10 +17,11 @@ from torchvision.transforms import functional as T
 from torchvision.transforms import v2
 
 from lficam import datasets, files
-from lficam.augmentation import TEST_CROP, augment
+from lficam.augmentation import AUGMENTATIONS, TEST_CROP, augment, kept_side
 from lficam.datasets import load_dataset
 from lficam.errors import InputError
 from lficam.files import ImageFiles, find_unreadable, read_image
+from lficam.folders import list_folder, load_listing
 from lficam.paths import runs_dir
 
 CPU = torch.device("cpu")
@@ -313,6 +315,72 @@ def test_an_error_without_words_is_a_reason_too(damaged, monkeypatch):
     assert found == {"wordless": "EOFError"}
 
 
+@pytest.fixture
+def own_store(tmp_path, monkeypatch):
+    """An empty store of runs; its list of checked images."""
+    monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs" / ".checked"
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.EACCES, errno.ENOMEM])
+def test_a_fault_of_the_machine_is_raised_and_not_taken_for_a_damaged_image(number, own_store, tmp_path, monkeypatch):
+    whole = images_of([write_image(tmp_path / f"{i}.png") for i in range(3)])
+    real, faults = Image.open, [OSError(number, os.strerror(number))]
+
+    def open_once_in_vain(*arguments, **options):
+        if faults:
+            raise faults.pop()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(Image, "open", open_once_in_vain)
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        find_unreadable(whole)
+    assert caught.value.errno == number
+    assert not isinstance(caught.value, InputError)
+    assert list(own_store.glob("*")) == []
+    assert find_unreadable(whole) == {}
+    assert len(list(own_store.glob("*.json"))) == 1
+
+
+def test_a_fault_of_the_machine_is_no_input_error_for_one_image_either(tmp_path, monkeypatch):
+    file = write_image(tmp_path / "whole.png")
+
+    def too_many(*arguments):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "open", too_many)
+        with pytest.raises(OSError, match="Too many open files"):
+            read_image(file, 16)
+    assert read_image(file, 16)[1] == (40, 40)
+
+
+def test_a_damaged_place_in_a_file_is_no_fault_of_the_machine(own_store, tmp_path):
+    """A BigTIFF whose directory lies beyond what any disk holds; looking there is an OSError with a number."""
+    file = write_image(tmp_path / "big.tif", big_tiff=True)
+    content = bytearray(file.read_bytes())
+    assert content[:4] == b"II\x2b\0"
+    content[8:16] = struct.pack("<Q", 2**63 - 1)
+    file.write_bytes(content)
+    assert list(find_unreadable(images_of([file]))) == [str(file)]
+
+
+def test_the_reasons_have_no_path(damaged, own_store, tmp_path):
+    for name in ("it's.jpg", 'so "called".jpg', "back\\slash.png", "Größe.png"):
+        (damaged / "train" / "cat" / name).write_bytes(b"no image")
+    dataset = load_listing("folder", list_folder, damaged)
+    reasons = find_unreadable(dataset.train) | find_unreadable(dataset.test)
+    assert len(reasons) == len(DAMAGED) + 4
+    assert all(reasons.values())
+    records = list(own_store.glob("*.json"))
+    assert len(records) == 2
+    for record in records:
+        assert str(tmp_path) not in record.read_text()
+        assert "damaged" not in record.read_text()
+    for text in reasons.values():
+        assert str(tmp_path) not in text
+
+
 def test_an_image_that_is_replaced_is_checked_again(damaged, limit):
     assert len(load(damaged).unreadable) == len(DAMAGED)
     write_image(damaged / "train/cat/text.jpg", RED)
@@ -466,6 +534,44 @@ def test_test_crops_are_nearly_the_same_in_memory_and_from_disk(suffix, tmp_path
     assert difference.max() < (4 if suffix == "png" else 8)
     # Crops one pixel apart would differ by 2 levels or more everywhere in red or in green (255 levels on at most 128 pixels).
     assert difference.mean((2, 3)).max() < 1
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+def test_what_is_tested_is_the_same_picture_in_memory_and_from_disk(augmentation, suffix, tmp_path):
+    shapes = [(64, 64), (128, 64), (64, 128), (100, 150), (1000, 800)]
+    split = images_of([write_image(tmp_path / f"{h}x{w}.{suffix}", ramps(h, w)) for h, w in shapes])
+    streamed = torch.cat(list(split.crops(56, augmentation, 4, CPU))) * 255
+    in_memory = torch.cat(list(split.decode(kept_side(56, augmentation)).crops(56, augmentation, 4, CPU))) * 255
+    assert (streamed - in_memory).abs().max() < (4 if suffix == "png" else 8)
+    assert (streamed - in_memory).abs().mean((2, 3)).max() < 1
+    # The ramps say how much of the image it is: all of it, squashed, or the middle 7/8 of the shorter side.
+    for images in (streamed, in_memory):
+        for (height, width), image in zip(shapes, images, strict=True):
+            for side, span in ((width, image[0, 28, -1] - image[0, 28, 0]), (height, image[1, -1, 28] - image[1, 0, 28])):
+                share = TEST_CROP * min(height, width) / side if augmentation == "resized-crop-flip" else 1
+                assert span.item() == pytest.approx(255 * share * 55 / 56, abs=5)
+
+
+@pytest.mark.parametrize("augmentation", ["none", "crop", "crop-flip"])
+def test_what_is_trained_on_is_the_tested_picture_shifted_in_memory_and_from_disk(augmentation, tmp_path):
+    count, size = 60, 24
+    split = images_of([write_image(tmp_path / "ramps.png", ramps(72, 108))]).take([0] * count)
+    in_memory = split.decode(kept_side(size, augmentation))
+    for samples in (split, in_memory):
+        tested = next(samples.crops(size, augmentation, 1, CPU))[0]
+        padded = torch.nn.functional.pad(tested, [4] * 4)  # black, as RandomCrop(padding=4)
+        shifts = [(i, j, flip) for i in range(9) for j in range(9) for flip in (False, True)]
+        candidates = torch.stack([padded[:, i : i + size, j : j + size].flip([-1] * flip) for i, j, flip in shifts])
+        seen = set()
+        for images, _ in samples.augmented(size, augmentation, 20, generator(), CPU):
+            for image in images:
+                distances = (candidates - image).abs().flatten(1).amax(1)
+                assert distances.min() < 1.5 / 255
+                seen.add(shifts[distances.argmin()])
+        assert {flip for *_, flip in seen} == ({False, True} if augmentation == "crop-flip" else {False})
+        assert (seen == {(4, 4, False)}) is (augmentation == "none")
+        assert augmentation == "none" or len(seen) > count / 2
 
 
 def boxes_of(crops):

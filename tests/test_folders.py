@@ -10,6 +10,7 @@ from helpers import BLUE, RED, write_image
 from PIL import Image
 
 from lficam.augmentation import evaluation_crop
+from lficam.config import RunConfig
 from lficam.datasets import data_fingerprint, load_dataset
 from lficam.errors import InputError, MissingDataError
 from lficam.folders import MEAN, STD, fingerprint, list_catdog, list_folder, load_listing, split_by_name
@@ -240,6 +241,33 @@ def test_the_split_does_not_depend_on_the_order_of_the_names():
     assert list(split_by_name(dict(shuffled)).items()) == list(split_by_name(names(500)).items())
 
 
+ALL_TEST, NONE_TESTS = (3, 13), (0, 1, 2)  # of cats, by `printf cat/0.jpg | sha256sum`, as above
+
+
+@pytest.mark.parametrize("cats", [ALL_TEST, NONE_TESTS])
+@pytest.mark.parametrize("ask", ["listing", "folder", "catdog"])
+def test_a_class_of_which_all_or_none_would_test_is_named(ask, cats, tmp_path):
+    dogs = names(20, "dog")
+    with pytest.raises(
+        InputError, match=r"a fifth .* of class 'cat' all or none were chosen: give it more .*train/<class>"
+    ) as caught:
+        if ask == "listing":
+            split_by_name({f"cat/{i}.jpg": None for i in cats} | dogs)
+        else:
+            for name in [*(f"cat/{i}.jpg" for i in cats), *dogs]:
+                write_image(tmp_path / name)
+            load_dataset(ask, str(tmp_path), image_size=28)
+    assert not isinstance(caught.value, MissingDataError)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value).replace(str(tmp_path) + " ", "")
+
+
+def test_one_image_that_tests_and_one_that_trains_are_enough_for_a_class():
+    assert list(split_by_name({"cat/2.jpg": 1, "cat/3.jpg": 2, "dog/0.jpg": 3, "dog/6.jpg": 4}).items()) == (
+        [("test/cat/3.jpg", 2), ("test/dog/6.jpg", 4), ("train/cat/2.jpg", 1), ("train/dog/0.jpg", 3)]
+    )
+
+
 def unsplit(root, count, pattern="{kind}/{i}.jpg"):
     """Red cats and blue dogs, `count` of each, one pixel."""
     for kind, colour in (("cat", RED), ("dog", BLUE)):
@@ -319,6 +347,18 @@ def test_a_folder_is_found_by_the_name_of_its_data_set(photographs, monkeypatch)
     assert named.name == "catdog"
     assert torch.equal(named.train.images, given.train.images)
     assert data_fingerprint("catdog", None) == data_fingerprint("folder", str(photographs.parent / "catdog"))
+
+
+def test_a_folder_at_home_is_found(photographs, monkeypatch):
+    monkeypatch.setenv("HOME", str(photographs.parent))
+    assert load("~/photographs").train.ids == load(photographs).train.ids
+    assert data_fingerprint("folder", "~/photographs") == identify(photographs)
+    ids = {
+        RunConfig(dataset="folder", trunk="cifar_resnet8", data=folder).run_id() for folder in ("~/photographs", str(photographs))
+    }
+    assert len(ids) == 1
+    with pytest.raises(MissingDataError, match=f"no data folder {photographs.parent}/nowhere"):
+        load("~/nowhere")
 
 
 def test_a_data_set_is_read_again_when_its_files_change(photographs):

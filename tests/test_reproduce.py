@@ -8,10 +8,12 @@ from filelock import FileLock
 from helpers import REFERENCE, file_of
 from PIL import Image
 
-from lficam import reproduce, runs
+from lficam import reproduce, runs, training
+from lficam.digits import RECIPES
 from lficam.errors import InputError
 from lficam.experiments import EXPERIMENTS, experiment
 from lficam.paths import figures_dir, runs_dir
+from lficam.progress import Progress
 from lficam.provenance import sha256
 from lficam.reproduce import NOTEBOOKS, executed, is_current, make_figures
 
@@ -124,6 +126,49 @@ def test_fresh_trains_and_draws_again(tmp_path, monkeypatch):
     assert trained == []
     make_figures("embedded", ["fig1"], overrides, fresh=True)
     assert trained == [config.run_id() for config in plan.configs()]
+
+
+def test_fresh_forgets_a_training_that_was_interrupted(tmp_path, monkeypatch):
+    monkeypatch.setenv("LFICAM_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(reproduce, "_execute", lambda plan: None)
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setitem(RECIPES, "digits-imagenet", RECIPES["digits-imagenet"]._replace(train=24, test=10))
+    overrides = {"epochs": 3}
+    first, second = (config.run_id() for config in experiment("fig1", overrides=overrides).configs())
+    epochs, stop_at = [], 3
+
+    def epoch(self, id, record):
+        epochs.append((id, record["epoch"]))
+        if record["epoch"] == stop_at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "epoch", epoch)
+    with pytest.raises(KeyboardInterrupt):
+        make_figures("embedded", ["fig1"], overrides)
+    assert (runs.unfinished(first) / "state.safetensors").is_file()
+    epochs.clear()
+    with pytest.raises(KeyboardInterrupt):  # goes on
+        make_figures("embedded", ["fig1"], overrides)
+    assert epochs == [(first, 3)]
+    epochs.clear()
+    stop_at = None
+    make_figures("embedded", ["fig1"], overrides, fresh=True)
+    assert epochs == [(id, number) for id in (first, second) for number in (1, 2, 3)]
+    assert list((tmp_path / "runs" / ".unfinished").iterdir()) == []
+
+
+def test_fresh_keeps_the_unfinished_trainings_of_other_figures(tmp_path, monkeypatch):
+    monkeypatch.setenv("LFICAM_FIGURES", str(tmp_path / "figures"))
+    monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(reproduce, "_execute", lambda plan: None)
+    monkeypatch.setattr(runs, "_fit", lambda id, config, progress: None)
+    for name in ("fig1", "fig2"):
+        for config in experiment(name).configs():
+            runs.unfinished(config.run_id()).mkdir(parents=True)
+    make_figures("embedded", ["fig1"], fresh=True)
+    kept = {folder.name for folder in (tmp_path / "runs" / ".unfinished").iterdir()}
+    assert kept == {config.run_id() for config in experiment("fig2").configs()}
 
 
 def test_relative_folders_mean_the_same_to_the_notebooks(tmp_path, monkeypatch):

@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import select
@@ -5,18 +6,26 @@ import shutil
 import signal
 import subprocess
 import sys
+import weakref
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
-from lficam import paths, runs, training
+from lficam import datasets, paths, runs, training
+from lficam.augmentation import AUGMENTATIONS
 from lficam.config import RunConfig
 from lficam.errors import InputError
+from lficam.files import ImageFiles
 from lficam.lfi_cam import LFICAM
+from lficam.own_images import explain_files
 from lficam.paths import data_dir, runs_dir
 from lficam.progress import Progress
-from lficam.runs import fit_or_load, fit_or_load_all, is_stored, load_run, stored_ids
+from lficam.runs import fit_missing, fit_or_load, fit_or_load_all, is_stored, load_run, stored_ids, unfinished
+from lficam.samples import Dataset, Samples
+from lficam.trunks import register_trunk
 
 X = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -424,3 +433,199 @@ def test_an_interruption_after_the_last_epoch_loses_nothing(config, lines, capsy
     assert "epoch" not in capsys.readouterr().out
     assert [record["epoch"] for record in run.history] == [1, 2]
     assert run.metrics["test_accuracy"] == run.explained.accuracy(run.dataset.test.labels)
+
+
+# --- a run that fails -----------------------------------------------------------------------------------------------
+
+
+def full(*arguments):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of ...")
+
+
+def only_the_first(call, monkeypatch, owner, name):
+    """Put `call` in place of owner.name for one call."""
+    real, calls = getattr(owner, name), [call]
+    monkeypatch.setattr(owner, name, lambda *arguments, **options: (calls.pop() if calls else real)(*arguments, **options))
+
+
+def unreadable(*arguments):
+    try:
+        raise OSError("image file is truncated")
+    except OSError as error:
+        raise InputError("cannot read the image") from error
+
+
+@pytest.mark.parametrize("failure", ["loss", "memory in training", "memory in testing", "image in testing", "checkpoint"])
+def test_a_run_that_fails_leaves_nothing_in_memory_and_the_others_are_trained(failure, config, monkeypatch):
+    bad, good = config(seed=1, lr=1e30 if failure == "loss" else 0.01), config(seed=2)
+    models, left = [], []
+    real = training.build_model
+
+    def build_model(*arguments):
+        gc.collect()
+        left.append([model for model in models if model() is not None])  # there must be room before the next is built
+        models.append(weakref.ref(model := real(*arguments)))
+        return model
+
+    monkeypatch.setattr(training, "build_model", build_model)
+    if failure == "memory in training":
+        only_the_first(full, monkeypatch, training.Objective, "forward")
+    elif failure == "memory in testing":
+        only_the_first(full, monkeypatch, runs, "explain_samples")
+    elif failure == "image in testing":
+        only_the_first(unreadable, monkeypatch, runs, "explain_samples")
+    elif failure == "checkpoint":
+        unfinished(bad.run_id()).mkdir(parents=True)
+        (unfinished(bad.run_id()) / "state.safetensors").write_bytes(b"half a ch")
+    failed = fit_missing([bad, good])
+    gc.collect()
+    assert len(models) == 2
+    assert left == [[], []]
+    assert [model() for model in models] == [None, None]
+    assert stored_ids() == [good.run_id()]
+    ((id, error),) = failed.items()
+    assert id == bad.run_id()
+    assert type(error) is (FloatingPointError if failure == "loss" else InputError)
+    if failure != "image in testing":  # the image's own path is said there
+        assert id in str(error)
+    assert ("CUDA out of memory" in str(error)) is failure.startswith("memory")
+    assert "\n" not in str(error)
+
+
+def test_a_loss_that_is_not_finite_names_its_run(config):
+    with pytest.raises(FloatingPointError, match=rf"^{config(lr=1e30).run_id()}: the loss is nan in epoch 1, with lr=1e\+30"):
+        fit_or_load(config(lr=1e30))
+
+
+# --- trunks of one's own --------------------------------------------------------------------------------------------
+
+
+def with_dropout():
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Sequential(nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5)))
+
+
+def test_a_run_with_dropout_is_the_same_again_interrupted_or_not(config, lines, tmp_path, monkeypatch):
+    register_trunk("tests_runs_dropout", with_dropout)
+    given = config(trunk="tests_runs_dropout", epochs=4, batch_size=5, augmentation="crop-flip")
+    found = []
+    for name, seed in (("first", 1), ("again", 2), ("interrupted", 3)):
+        monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / name))
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        if name == "interrupted":
+            monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+            with monkeypatch.context() as patch:
+                patch.setattr(Progress, "epoch", lambda self, id, record: interrupt() if record["epoch"] == 3 else None)
+                with pytest.raises(KeyboardInterrupt):
+                    fit_or_load(given)
+            assert torch.equal(torch.get_rng_state(), state)
+            assert (unfinished(given.run_id()) / "state.safetensors").is_file()
+            torch.manual_seed(4)  # another process
+            state = torch.get_rng_state()
+        found.append(fit_or_load(given))
+        assert torch.equal(torch.get_rng_state(), state)
+    same_run(found[1], found[0])
+    same_run(found[2], found[0])
+
+
+def test_a_registered_trunk_is_not_trained_side_by_side(config, monkeypatch):
+    register_trunk("tests_runs_registered", with_dropout)
+    configs = [config(), config(trunk="tests_runs_registered")]
+    started = []
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "fit_side_by_side", lambda *arguments: started.append(arguments))
+        with pytest.raises(InputError, match=r"jobs=2: trunk 'tests_runs_registered' is registered in this process alone.*one at"):
+            fit_missing(configs, jobs=2)
+    assert started == []
+    assert stored_ids() == []
+    assert fit_missing(configs, jobs=1) == {}
+    assert stored_ids() == sorted(given.run_id() for given in configs)
+    with monkeypatch.context() as patch:  # what is in the store needs no training
+        patch.setattr(runs, "fit_side_by_side", lambda fit, missing, *rest: started.append(list(missing)) or {})
+        assert fit_missing([*configs, other := config(seed=1)], jobs=2) == {}
+    assert started == [[other.run_id()]]
+
+
+# --- what is looked at ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_stored_of_unreadable_images_has_no_path(config, photographs, tmp_path):
+    for name in ("broken.png", "it's.jpg"):
+        (photographs / "test" / "dog" / name).write_text("no image")
+    data_dir().mkdir()
+    shutil.move(photographs, data_dir() / "folder")
+    run = fit_or_load(config(data=None))
+    assert run.data["unreadable"] == {f"test/dog/{name}": "cannot identify image file it" for name in ("broken.png", "it's.jpg")}
+    assert str(tmp_path) not in (runs_dir() / run.id / "run.json").read_text()
+
+
+@pytest.fixture
+def given_to_networks(monkeypatch):
+    """The batches that LFI-CAM is asked to explain in a test."""
+    batches, real = [], LFICAM.explain
+    monkeypatch.setattr(LFICAM, "explain", lambda self, images: (batches.append(images.clone()), real(self, images))[1])
+    return batches
+
+
+def smooth(width, height, number):
+    """Brighter to the right and to the bottom, each number in its own colours."""
+    across, down = np.meshgrid(np.linspace(0, 150, width), np.linspace(0, 150, height))
+    return np.stack([across + 20 * number, down + 10 * number, 250 - across], 2).round().astype(np.uint8)
+
+
+@pytest.fixture
+def landscapes(tmp_path):
+    """Two classes of smooth images, wide and upright, with names of their own."""
+    for split in ("train", "test"):
+        for k, kind in enumerate(("cat", "dog")):
+            for i in range(2):
+                file = tmp_path / "landscapes" / split / kind / f"{kind} {i}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(smooth(*((72, 48), (40, 60))[i], 2 * k + i)).save(file)
+    return tmp_path / "landscapes"
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["in memory", "streamed"])
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+def test_an_image_of_ones_own_is_seen_as_in_the_evaluation(
+    augmentation, streamed, config, landscapes, given_to_networks, tmp_path, monkeypatch
+):
+    if streamed:
+        monkeypatch.setattr(datasets, "MEMORY_LIMIT", 0)
+    datasets._load.cache_clear()
+    run = fit_or_load(config(data=str(landscapes), augmentation=augmentation, image_size=28, batch_size=4))
+    assert isinstance(run.dataset.test, ImageFiles) is streamed
+    given_to_networks.clear()
+    probabilities = run.explained.probabilities
+    (evaluated,) = given_to_networks
+    results = explain_files([landscapes / id for id in run.dataset.test.ids], run.id, tmp_path / "pictures")
+    (own,) = given_to_networks[1:]
+    assert evaluated.std() > 0.3
+    if streamed:  # resampled once, not twice, for a test crop
+        assert (own - evaluated).abs().max() < 4 / 255 / min(run.std)
+    else:
+        assert torch.equal(own, evaluated)
+        assert [probability for _, _, probability in results] == probabilities.amax(1).tolist()
+    datasets._load.cache_clear()
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+def test_an_image_of_ones_own_is_seen_as_one_of_a_data_set_of_small_images(
+    augmentation, config, given_to_networks, tmp_path, monkeypatch
+):
+    """As CIFAR, kept at its own 32 pixels, for networks of another size."""
+    pixels = np.stack([smooth(32, 32, number) for number in range(4)])
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    samples = Samples(tuple("abcd"), images, torch.tensor([0, 0, 1, 1]), torch.full((4, 2), 32.0))
+    monkeypatch.setattr(runs, "_dataset", lambda given: Dataset("small", ("a", "b"), (0.5,) * 3, (0.25,) * 3, samples, samples))
+    files = [tmp_path / f"{i}.png" for i in range(4)]
+    for file, image in zip(files, pixels, strict=True):
+        Image.fromarray(image).save(file)
+    run = fit_or_load(config(augmentation=augmentation, image_size=64, batch_size=4))
+    given_to_networks.clear()
+    assert run.explained.ids == tuple("abcd")
+    (evaluated,) = given_to_networks
+    explain_files(files, run.id, tmp_path / "pictures")
+    (own,) = given_to_networks[1:]
+    assert evaluated.shape == own.shape == (4, 3, 64, 64)
+    assert (own - evaluated).abs().max() < 1.5 / 255 / 0.25  # to the very border

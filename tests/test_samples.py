@@ -7,6 +7,7 @@ import pytest
 import torch
 from helpers import write_image
 from PIL import Image
+from torch.nn import functional as F
 
 from lficam.augmentation import AUGMENTATIONS
 from lficam.files import ImageFiles
@@ -122,6 +123,42 @@ def test_on_the_cpu_nothing_needs_to_be_brought(split):
         torch.cat(list(split.to(CPU).crops(28, "resized-crop-flip", 5, CPU))),
         torch.cat(list(split.crops(28, "resized-crop-flip", 5, CPU))),
     )
+
+
+@pytest.fixture(params=["memory", "streamed"])
+def framed(request, tmp_path):
+    """40 times a grey image of 32 pixels with a white border of 2, to be looked at at 64 pixels, and how it looks there."""
+    image = torch.full((3, 32, 32), 255, dtype=torch.uint8)
+    image[:, 2:-2, 2:-2] = 100
+    expected = F.interpolate(image[None].float() / 255, (64, 64), mode="bilinear")[0]
+    if request.param == "memory":
+        images = image.expand(40, -1, -1, -1)
+        return Samples(tuple(map(str, range(40))), images, torch.zeros(40).long(), torch.full((40, 2), 32.0)), expected
+    file = write_image(tmp_path / "framed.png", Image.fromarray(image.permute(1, 2, 0).numpy()))
+    return ImageFiles(tuple(map(str, range(40))), (file,) * 40, torch.zeros(40).long(), 0), expected
+
+
+@pytest.mark.parametrize("augmentation", ["none", "crop", "crop-flip"])
+def test_a_border_is_seen_in_training_and_in_testing(augmentation, framed):
+    split, expected = framed
+    assert expected[:, :3].min() == expected[:, :, -3:].min() == 1
+    for crop in torch.cat(list(split.crops(64, augmentation, 16, CPU))):
+        assert (crop - expected).abs().max() < 1.5 / 255
+    shifts = F.pad(expected, [4] * 4).unfold(1, 64, 1).unfold(2, 64, 1).permute(1, 2, 0, 3, 4).flatten(0, 1)  # (81, 3, 64, 64)
+    trained = torch.cat([images for images, _ in split.augmented(64, augmentation, 16, generator(), CPU)])
+    which = []
+    for crop in trained:  # mirrored it is the same
+        distances = (shifts - crop).abs().flatten(1).amax(1)
+        assert distances.min() < 1.5 / 255
+        which.append(distances.argmin().item())
+    assert (set(which) == {40}) is (augmentation == "none")  # 40 of 0 to 80 is the middle one
+    assert augmentation == "none" or len(set(which)) > 20
+
+
+def test_where_training_sees_parts_of_larger_images_testing_leaves_the_border_out(framed):
+    split, _ = framed
+    for crop in torch.cat(list(split.crops(64, "resized-crop-flip", 16, CPU))):
+        assert (crop[:, 1:-1, 1:-1] - 100 / 255).abs().max() < 1e-3
 
 
 # --- a part of a data set -------------------------------------------------------------------------------------------

@@ -319,11 +319,34 @@ def test_it_says_what_is_new_on_a_pretrained_trunk(method, new, tiny, monkeypatc
     assert capsys.readouterr().out == ""
 
 
+def with_dropout():
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_dropout_is_the_same_in_every_training_and_takes_nothing_from_the_global_generator(method, tiny):
+    register_trunk("tests_training_dropout", with_dropout)
+    register_trunk("tests_training_no_dropout", lambda: with_dropout().apply(lambda part: setattr(part, "p", 0.0)))
+    given = config(method=method, trunk="tests_training_dropout", epochs=2, augmentation="crop-flip")
+    found = []
+    for seed in (5, 6):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        found.append(fit(given, tiny))
+        assert torch.equal(torch.get_rng_state(), before)
+    (first, history), (again, history_again) = found
+    assert same_weights(first, again)
+    assert [record["loss"] for record in history] == [record["loss"] for record in history_again]
+    for fields in ({"trunk": "tests_training_no_dropout"}, {"seed": 1}):
+        assert not same_weights(first, fit(given.model_copy(update=fields), tiny)[0])
+
+
 def two_stages():
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.Sequential(nn.BatchNorm2d(4), nn.ReLU()))
 
 
 @pytest.mark.skipif(not shutil.which("c++"), reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch 2.11 says so of its own compiler
 def test_a_compiled_training_gives_nearly_the_same_model(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # processes that compile would outlive the test
