@@ -93,4 +93,6 @@ def crop(images: Tensor, boxes: Tensor, size: int, flip: Tensor | None = None) -
     # Output coordinates in [-1, 1] -> input coordinates in [-1, 1].
     theta = torch.stack([width * direction, zero, 2 * left + width - 1, zero, height, 2 * top + height - 1], 1).view(-1, 2, 3)
     grid = F.affine_grid(theta, [len(images), 3, size, size], align_corners=False)
-    return F.grid_sample(images.float() / 255, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    inside = (grid.abs() <= 1).all(3).unsqueeze(1)
+    # "zeros" would mix black into the outermost pixels of an enlarged image
+    return F.grid_sample(images.float() / 255, grid, mode="bilinear", padding_mode="border", align_corners=False) * inside

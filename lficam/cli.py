@@ -122,8 +122,9 @@ def train(
 
     needed = _needed_runs(profile, _overrides(set_), compare)
     if id not in needed:
+        what, option = ("comparison", f" --compare {compare}") if compare else ("figure", "")
         raise InputError(
-            f"no figure of profile {profile!r} needs a run {id!r}: `lficam runs --profile {profile}` lists those it needs"
+            f"no {what} of profile {profile!r} needs a run {id!r}: `lficam runs --profile {profile}{option}` lists those it needs"
         )
     run = fit_or_load(needed[id])
     print(f"{run.id}: test accuracy {run.metrics['test_accuracy']:.3f} after {run.metrics['seconds']:.0f} s of training")

@@ -12,7 +12,7 @@ from lficam.errors import InputError
 from lficam.trunks import check_trunk, default_stem_stride, trunk_version
 
 # Part of every run's id: raise it when the training code changes so that the same config gives another model.
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 
 
 class RunConfig(BaseModel):

@@ -139,7 +139,9 @@ class Experiment:
     def configs(self) -> list[RunConfig]:
         """The trainings in order: for each method, each setting."""
         profile = PROFILES[self.profile]
-        changes = profile.changes.get(self.seed_dataset, {})
+        changes = dict(profile.changes.get(self.seed_dataset, {}))
+        if self.settings > 1:  # what is compared stays as the settings have it
+            changes = {key: value for key, value in changes.items() if key not in Setting._fields}
         configs = []
         for method in self.methods:
             for setting in SETTINGS[: self.settings]:
@@ -151,7 +153,7 @@ class Experiment:
                     "weight_decay": setting.weight_decay,
                     "precision": profile.precision,
                 }
-                configs.append(RunConfig(dataset=self.dataset, method=method, **(values | dict(changes) | dict(self.overrides))))
+                configs.append(RunConfig(dataset=self.dataset, method=method, **(values | changes | dict(self.overrides))))
         return configs
 
     def trainings(self) -> "pd.DataFrame":

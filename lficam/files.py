@@ -1,5 +1,6 @@
 """Images that stay on disk until they are looked at."""
 
+import errno
 import hashlib
 import json
 import os
@@ -188,7 +189,8 @@ def _open(file: Path, least: int | None = None) -> Image.Image:
     except FileNotFoundError:
         raise InputError(f"no image at {file}: check the path") from None
     except _DAMAGED as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the disk, the network, too many open files: not the image
+        # The disk, the network, too many open files: not the image. EINVAL is: it sends us to a place that no file can have.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         why = str(error).replace(repr(str(file)), "it") or type(error).__name__
         raise UnreadableImageError(f"cannot read the image {file} ({why}): replace or remove it", why) from error

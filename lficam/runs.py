@@ -11,7 +11,6 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from lficam.abn import ABN
@@ -103,7 +102,9 @@ def fit_missing(configs: Sequence[RunConfig], jobs: int = 1) -> dict[str, Except
             try:
                 _fit(id, config, partial(progress.epoch, id))
             except (InputError, FloatingPointError) as error:
-                failed[id] = error.with_traceback(None)  # whose frames would keep the model and its data in memory
+                # Their tracebacks would keep the model and its data in memory.
+                error.__cause__ = error.__context__ = None
+                failed[id] = error.with_traceback(None)
         return failed
 
 
@@ -124,7 +125,8 @@ def load_run(id: str) -> Run:
     """
     run = load_record(id)
     model_class = ABN if run.config.method == "abn" else LFICAM
-    return replace(run, model=model_class.from_pretrained(runs_dir() / id))
+    with torch.random.fork_rng(devices=[]):  # its weights are drawn before they are replaced
+        return replace(run, model=model_class.from_pretrained(runs_dir() / id))
 
 
 def load_record(id: str) -> Run:
@@ -136,8 +138,9 @@ def load_record(id: str) -> Run:
         stored = json.loads(file.read_text())
         stored["config"] = RunConfig(**stored["config"])
         stored |= {key: tuple(stored[key]) for key in ("classes", "mean", "std")}  # JSON has lists only
+        stored["metrics"] = {key: float(stored["metrics"][key]) for key in ("test_accuracy", "train_accuracy", "seconds")}
         return Run(id=id, model=None, **stored)
-    except (json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError) as error:  # no text, no JSON, no such config are ValueErrors
         raise InputError(
             f"{file} is damaged or of another version ({type(error).__name__}): remove {file.parent} and train it again"
         ) from error

