@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from lficam.verdicts import CLAIMS, Verdict, judge_c1, judge_stability, similar
+from lficam.bootstrap import Interval
+from lficam.verdicts import CLAIMS, QUESTIONS, Verdict, judge, judge_c1, judge_stability, similar
+
+
+def around(mean):
+    """An interval of that mean; C2 and C3 are judged by the mean alone."""
+    return Interval(mean, mean - 0.3, mean + 0.3)
 
 
 def energies(mean):
@@ -77,8 +83,8 @@ def test_c1_without_masks_is_not_measured(missing):
     ],
 )
 def test_c2_and_c3_are_judged_by_the_mean_iou_in_opposite_directions(mean_iou, stable, inconsistent):
-    c3 = judge_stability("C3", "LFI-CAM", mean_iou, settings=5, total=5)
-    c2 = judge_stability("C2", "ABN", mean_iou, settings=5, total=5)
+    c3 = judge_stability("C3", "LFI-CAM", around(mean_iou), settings=5, total=5)
+    c2 = judge_stability("C2", "ABN", around(mean_iou), settings=5, total=5)
     assert (c3.claim, c3.outcome) == ("C3", stable)
     assert (c2.claim, c2.outcome) == ("C2", inconsistent)
 
@@ -87,7 +93,7 @@ def test_c2_and_c3_are_judged_by_the_mean_iou_in_opposite_directions(mean_iou, s
 @pytest.mark.parametrize(("settings", "decides"), [(0, False), (1, False), (2, False), (3, True), (5, True)])
 def test_fewer_than_three_settings_decide_nothing(claim, settings, decides):
     for mean_iou in (0.9, 0.1):
-        verdict = judge_stability(claim, "ABN", mean_iou, settings, total=5)
+        verdict = judge_stability(claim, "ABN", around(mean_iou), settings, total=5)
         assert (verdict.outcome != "inconclusive") is decides
         assert f"{settings} of 5" in verdict.reason
 
@@ -97,7 +103,7 @@ def test_without_a_mean_nothing_is_decided():
 
 
 def test_a_verdict_reads_as_one_line():
-    verdict = judge_stability("C3", "LFI-CAM", 0.686, settings=4, total=5)
+    verdict = judge_stability("C3", "LFI-CAM", around(0.686), settings=4, total=5)
     assert str(verdict) == "C3 supported: LFI-CAM mean IoU 0.69 over 4 of 5 settings of similar accuracy, supported above 0.55"
     assert str(Verdict("C1", "not measured", "why")) == "C1 not measured: why"
 
@@ -118,3 +124,51 @@ def test_similar_is_within_three_points_of_the_best(accuracy, expected):
 
 def test_there_are_three_claims():
     assert list(CLAIMS) == ["C1", "C2", "C3"]
+
+
+def test_c1_is_measured_by_its_smaller_gain():
+    cam, without = torch.tensor([0.5, 0.75]), torch.tensor([0.25, 0.25])
+    verdict = judge_c1(cam, mean_with_fin=torch.tensor([0.25, 0.5]), mean_without_fin=without)
+    assert verdict.measured == Interval(0.25, 0.25, 0.25)  # the same gain for both images
+    assert judge_c1(cam, None, without).measured is None
+
+
+def test_stability_keeps_the_interval_it_judged():
+    assert judge_stability("C3", "LFI-CAM", around(0.6), settings=5, total=5).measured == around(0.6)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize(
+    ("low", "high", "outcome"),
+    [
+        (0.001, 0.1, "supported"),
+        (0.0, 0.1, "inconclusive"),
+        (-0.1, 0.1, "inconclusive"),
+        (-0.1, 0.001, "inconclusive"),
+        (-0.1, 0.0, "not supported"),
+        (-0.1, -0.001, "not supported"),
+        (0.0, 0.0, "not supported"),  # not larger at all
+    ],
+)
+def test_a_question_is_judged_by_where_the_interval_lies_to_its_margin(question, low, high, outcome):
+    margin = QUESTIONS[question].margin
+    verdict = judge(question, Interval(margin + (low + high) / 2, margin + low, margin + high))
+    assert (verdict.claim, verdict.outcome) == (question, outcome)
+
+
+@pytest.mark.parametrize("question", ["E1", "E2", "E4"])
+def test_a_comparison_flips_with_the_sign(question):
+    assert judge(question, Interval(0.1, 0.05, 0.15)).outcome == "supported"
+    assert judge(question, Interval(-0.1, -0.15, -0.05)).outcome == "not supported"
+
+
+def test_a_question_says_what_was_measured_and_what_it_needed():
+    verdict = judge("E5", Interval(0.125, 0.0625, 0.25))
+    assert verdict.reason.startswith(QUESTIONS["E5"].quantity)
+    assert str(verdict.measured) in verdict.reason
+    assert verdict.reason.endswith("supported above -0.02")
+
+
+def test_what_cannot_be_measured_says_why():
+    verdict = judge("E7", None, "the data set has no masks of its objects")
+    assert str(verdict) == "E7 not measured: the data set has no masks of its objects"
