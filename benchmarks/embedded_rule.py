@@ -14,7 +14,7 @@ import pandas as pd
 
 from lficam.config import RunConfig
 from lficam.datasets import load_dataset
-from lficam.experiments import SETTINGS
+from lficam.profiles import SETTINGS
 from lficam.training import train
 
 RULES = [(1, 1 / 8), (1 / 2, 1 / 8), (1 / 4, 1 / 8), (1, 1 / 4), (1 / 2, 1 / 4)]  # factors of learning rate and batch size

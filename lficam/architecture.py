@@ -3,12 +3,16 @@
 Everything runs on torch's meta device: shapes and counts without weights or arithmetic.
 """
 
+import copy
+from typing import NamedTuple
+
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lficam.abn import ABN
+from lficam.errors import InputError
 from lficam.lfi_cam import LFICAM, FeatureImportanceNetwork
 from lficam.trunks import trunk
 
@@ -58,6 +62,28 @@ def cost_table() -> pd.DataFrame:
         }
         rows = {name: (_millions(module), multiply_adds(module, x)) for name, (module, x) in parts.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["parameters (millions)", "multiply-adds (billions)"])
+
+
+class FinShare(NamedTuple):
+    """What part of a whole LFI-CAM its FIN is, in [0, 1]: of the parameters, and of the multiply-adds of one image."""
+
+    parameters: float
+    multiply_adds: float
+
+
+def fin_share(model: nn.Module, image_size: int) -> FinShare:
+    """The FIN's share of the cost of an LFI-CAM on square images; 0 without FIN. Computes nothing and leaves the model as it is.
+
+    Raises InputError for another model.
+    """
+    if not isinstance(model, LFICAM):
+        raise InputError(f"{type(model).__name__} has no FIN: expected an LFICAM")
+    if model.fin is None:
+        return FinShare(0.0, 0.0)
+    model = copy.deepcopy(model).to("meta").eval()
+    image = torch.empty(1, 3, image_size, image_size, device="meta", dtype=model.fc.weight.dtype)
+    fin = multiply_adds(model.fin, model.features(image))
+    return FinShare(_millions(model.fin) / _millions(model), fin / multiply_adds(model, image))
 
 
 def _layer_shapes(module: nn.Module, forward: object) -> dict[nn.Module, tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -1,4 +1,4 @@
-"""The command line: `lficam figures`, `compare`, `data`, `explain`, `train`, `runs`.
+"""The command line: `lficam figures`, `report`, `compare`, `data`, `explain`, `train`, `runs`.
 
 Wrong input is one line on standard error and exit code 2. A figure or a training that fails is exit code 1.
 """
@@ -32,23 +32,32 @@ def main() -> None:
 @app.command()
 def figures(
     profile: ProfileOption = "embedded",
-    only: Annotated[list[str], typer.Option(metavar="N …", help="Figures 1 to 6, 0 for Table 1; all by default.")] = [],  # noqa: B006
+    only: Annotated[list[str], typer.Option(metavar="N …", help="Numbers of notebooks: figures 1 to 6, 0 for Table 1, 8.")] = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     fresh: Annotated[bool, typer.Option("--fresh", help="Train and draw everything again.")] = False,
     jobs: JobsOption = 1,
 ) -> None:
-    """Regenerate Table 1 and Figures 1-6: train what is missing, execute the notebooks, write the report."""
+    """Regenerate Table 1, Figures 1-6 and what goes beyond them: train what is missing, execute the notebooks, write the report."""
     from lficam.reproduce import make_figures
 
-    outcome = make_figures(profile, [_figure_name(number) for number in only], _overrides(set_), fresh, jobs)
+    outcome = make_figures(profile, [name for number in only for name in _figures_of(number)], _overrides(set_), fresh, jobs)
     if outcome.kept:
         print(f"up to date: {', '.join(outcome.kept)}")
     for name, why in {**outcome.without_data, **outcome.failed}.items():
         print(f"lficam: {name} was not made: {why}", file=sys.stderr)
     if outcome.report:
-        print(f"report: {outcome.report}")
+        print(f"report: {outcome.report.with_name('report.html')}, the same as {outcome.report.name}")
     if outcome.failed or outcome.without_data:
         raise typer.Exit(1 if outcome.failed else 2)
+
+
+@app.command()
+def report(profile: ProfileOption = "embedded", set_: SetOption = []) -> None:  # noqa: B006
+    """Write the report anew from the figures that are there: REPORT.md and report.html."""
+    from lficam.experiments import experiment
+    from lficam.report import write_report
+
+    print(write_report(experiment("table1", profile, _overrides(set_)).folder, profile).with_name("report.html"))
 
 
 @app.command()
@@ -170,10 +179,14 @@ def _needed_runs(profile: str, overrides: dict[str, Any], compare: str) -> dict[
     return needed
 
 
-def _figure_name(number: str) -> str:
-    if number not in {str(n) for n in range(7)}:
-        raise InputError(f"unknown figure {number!r}: expected 1 to 6, or 0 for Table 1")
-    return "table1" if number == "0" else f"fig{number}"
+def _figures_of(number: str) -> list[str]:
+    """The figures that the notebook of that number makes."""
+    from lficam.reproduce import NOTEBOOKS
+
+    names = [name for name, stem in NOTEBOOKS.items() if stem.startswith(f"{number:0>2}_")]
+    if not names:
+        raise InputError(f"unknown figure {number!r}: expected 1 to 6, 0 for Table 1, or 8 for faithfulness")
+    return names
 
 
 def _overrides(pairs: list[str]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -205,6 +205,14 @@ def data_fingerprint(name: str, folder: str | None) -> str:
         return info.fingerprint(data_folder(name, folder))
     except MissingDataError as error:
         raise MissingDataError(f"{error}. To get it: {info.source}") from None
+
+
+def sources_of(name: str, ids: Sequence[str]) -> list[str]:
+    """What each image of a data set was made from: images of one source are not independent of each other.
+
+    Several embedded images show the same handwritten digit; photographs are each their own source.
+    """
+    return [digits.source_of(id) for id in ids] if name in digits.RECIPES else list(ids)
 
 
 def load_dataset(

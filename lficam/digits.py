@@ -43,6 +43,11 @@ def fingerprint(name: str) -> str:
     return f"{RECIPES[name]}, version {VERSION}"
 
 
+def source_of(id: str) -> str:
+    """The handwritten digit that an image shows: its number, as a name. Images of one digit differ in clutter, place and colour."""
+    return id.split("/")[-1].split("-")[0]
+
+
 def make_digits(name: str) -> Dataset:
     """Make the cluttered digits called `name`; bit for bit the same on every machine."""
     recipe = RECIPES[name]

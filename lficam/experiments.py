@@ -1,4 +1,4 @@
-"""What each of the seed's figures needs: data set, trunk, methods, settings; and the profiles that scale it.
+"""What each figure needs: data set, methods, settings, seeds.
 
 Seed: the supplementary material of LFI-CAM (ICCV 2021), Table 1 and Figures 1-6.
 """
@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import ValidationError
@@ -17,65 +17,12 @@ from lficam.config import RunConfig, describe
 from lficam.datasets import data_fingerprint, dataset_info
 from lficam.errors import InputError
 from lficam.paths import figures_dir
+from lficam.profiles import PROFILES, SETTINGS, Setting
 from lficam.runs import Run, fit_or_load_all
 from lficam.samples import Dataset
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Setting(NamedTuple):
-    """One of the hyper-parameter settings whose models are compared."""
-
-    lr: float
-    batch_size: int
-    weight_decay: float
-
-
-# The release does not say which five settings were used; its run names carry these three values, so these three vary.
-SETTINGS = (
-    Setting(0.1, 256, 1e-4),
-    Setting(0.1, 128, 5e-4),
-    Setting(0.05, 256, 5e-4),
-    Setting(0.05, 128, 1e-4),
-    Setting(0.01, 64, 5e-4),
-)
-
-
-class Profile(NamedTuple):
-    """How an experiment is scaled.
-
-    stand_ins: prefix of the data sets' names ("" for the real ones).
-    trunks: data set of the seed -> trunk; "" for any.
-    lr_factor, batch_factor: multiply every setting.
-    changes: data set of the seed -> fields of RunConfig that are different for it.
-    """
-
-    stand_ins: str
-    trunks: Mapping[str, str]
-    epochs: int
-    lr_factor: float = 1.0
-    batch_factor: float = 1.0
-    precision: str = "float32"
-    changes: Mapping[str, Mapping[str, Any]] = {}
-
-
-_PUBLISHED_TRUNKS = {"imagenet": "resnet50", "cifar10": "cifar_resnet110", "cifar100": "cifar_resnet110", "": "resnet18"}
-
-PROFILES = {
-    # float32: without AVX-512, bfloat16 on a CPU was measured nine times slower. The factors: benchmarks/embedded_rule.py.
-    "embedded": Profile("digits-", {"": "cifar_resnet8"}, epochs=8, lr_factor=1.0, batch_factor=1 / 8),
-    "quick": Profile(
-        "",
-        _PUBLISHED_TRUNKS,
-        epochs=30,
-        precision="bfloat16",
-        # 64 images a class teach nothing from scratch; 0.01 is the usual rate to start from trained weights
-        changes={"imagenet": {"pretrained": True, "lr": 0.01, "max_classes": 100, "max_per_class": 64}},
-    ),
-    "paper": Profile("", _PUBLISHED_TRUNKS, epochs=300, precision="bfloat16"),
-}
-
 
 _PARTS = {"max_classes": "classes", "max_per_class": "training images each"}
 
@@ -84,10 +31,10 @@ _PARTS = {"max_classes": "classes", "max_per_class": "training images each"}
 class Experiment:
     """One figure of the seed under one profile.
 
-    name: "table1", "fig1", ... "fig6". slug: what follows it in file names.
-    caption: the seed's, word for word.
+    name: "table1", "fig1", ... "fig6", or "extra1", ... for what the seed does not have. slug: what follows it in file names.
+    caption: the seed's, word for word, or what an extra figure shows.
     seed_dataset: the data set of the seed; `dataset` is what the profile uses for it.
-    methods, settings: each method is trained with the first `settings` of SETTINGS.
+    methods, settings, seeds: each method is trained with the first `settings` of SETTINGS, each of these with so many seeds.
     rows: how many test images are shown.
     """
 
@@ -98,6 +45,7 @@ class Experiment:
     seed_dataset: str = ""
     methods: tuple[str, ...] = ()
     settings: int = 1
+    seeds: int = 1
     rows: int = 0
     profile: str = "embedded"
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -136,8 +84,13 @@ class Experiment:
         parts = [f"{changes[key]} {what}" for key, what in _PARTS.items() if key in changes and key not in self.overrides]
         return f" ({', '.join(parts)})" if parts else ""
 
+    @property
+    def varied(self) -> str:
+        """What the models of one method differ in: "5 hyper-parameter settings", "5 seeds"."""
+        return f"{self.settings} hyper-parameter settings" if self.settings > 1 else f"{self.seeds} seeds"
+
     def configs(self) -> list[RunConfig]:
-        """The trainings in order: for each method, each setting."""
+        """The trainings in order: for each method, each setting, each seed."""
         profile = PROFILES[self.profile]
         changes = dict(profile.changes.get(self.seed_dataset, {}))
         if self.settings > 1:  # what is compared stays as the settings have it
@@ -153,7 +106,8 @@ class Experiment:
                     "weight_decay": setting.weight_decay,
                     "precision": profile.precision,
                 }
-                configs.append(RunConfig(dataset=self.dataset, method=method, **(values | changes | dict(self.overrides))))
+                config = RunConfig(dataset=self.dataset, method=method, **(values | changes | dict(self.overrides)))
+                configs += [config.model_copy(update={"seed": config.seed + k}) for k in range(self.seeds)]
         return configs
 
     def trainings(self) -> "pd.DataFrame":
@@ -167,13 +121,15 @@ class Experiment:
         """The trained models in the order of `configs`; trains what the store lacks, with one progress bar."""
         return fit_or_load_all(self.configs())
 
-    def shown(self, dataset: Dataset) -> list[int]:
-        """The test images in the picture: the first of a seeded shuffle, never picked."""
+    def shown(self, dataset: Dataset, count: int | None = None) -> list[int]:
+        """The test images in the picture, or the first `count`: of a seeded shuffle, never picked."""
         order = torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(0))
-        return order[: self.rows].tolist()
+        return order[: self.rows if count is None else count].tolist()
 
 
 _ABN_AND_LFI_CAM = ("abn", "lfi-cam")
+_THREE_METHODS = ("abn", "lfi-cam-without-fin", "lfi-cam")
+SEEDS = 5  # of one setting, beside the five settings of one seed
 
 EXPERIMENTS = {
     e.name: e
@@ -216,6 +172,69 @@ EXPERIMENTS = {
             )
             for number, dataset, title in ((5, "stl10", "STL10"), (6, "catdog", "Cat&Dog"))
         ),
+        # Not in the seed: what its claims rest on.
+        *(
+            Experiment(
+                f"extra{number}",
+                f"agreement_{dataset}",
+                f"How alike are the maps of Figure {figure}?",
+                f"The models of Figure {figure}: the mean IoU of two models' maps with its 95 % interval, beside two null lines, "
+                "and against the threshold above which a map counts as on.",
+                dataset,
+                _ABN_AND_LFI_CAM,
+                settings=len(SETTINGS),
+            )
+            for number, figure, dataset in ((1, 5, "stl10"), (2, 6, "catdog"))
+        ),
+        *(
+            Experiment(f"extra{number}", slug, title, caption, "stl10", methods, seeds=SEEDS, rows=rows)
+            for number, slug, methods, rows, title, caption in (
+                (
+                    3,
+                    "agreement_seeds",
+                    _THREE_METHODS,
+                    0,
+                    "How alike are the maps of models that differ in their seed alone?",
+                    "As Extra figure 1, for one hyper-parameter setting trained with five seeds.",
+                ),
+                (
+                    4,
+                    "faithfulness",
+                    _THREE_METHODS,
+                    0,
+                    "How faithful are the maps to their models?",
+                    "Insertion, deletion, average drop and increase in confidence when pixels are hidden in the order of a map; "
+                    "pointing accuracy and energy where the object is known. Means over five models and their 95 % intervals.",
+                ),
+                (
+                    5,
+                    "sanity",
+                    _THREE_METHODS,
+                    0,
+                    "Do the maps depend on what the networks have learned?",
+                    "Rank correlation of a map with that of the trained network while the weights are drawn anew, stage by stage "
+                    "from the output on.",
+                ),
+                (
+                    6,
+                    "two_objects",
+                    _ABN_AND_LFI_CAM,
+                    5,
+                    "Class dependence: pictures of two objects",
+                    "LFI-CAM and ABN have one map for all classes, Grad-CAM has one for each. Pictures of two test images of "
+                    "different classes, side by side; no training image shows two.",
+                ),
+                (
+                    7,
+                    "importance",
+                    ("lfi-cam",),
+                    0,
+                    "What does the FIN do?",
+                    "The learned importance of the channels replaced by a uniform, a random and a permuted one, without training "
+                    "again: what becomes of the map and of the accuracy.",
+                ),
+            )
+        ),
     )
 }
 
@@ -225,7 +244,7 @@ COMPARISON = Experiment(
     "",
     "Stability of the maps of three methods",
     "ABN, LFI-CAM and LFI-CAM without FIN, each trained with five hyper-parameter settings; the maps of the same test images.",
-    methods=("abn", "lfi-cam-without-fin", "lfi-cam"),
+    methods=_THREE_METHODS,
     settings=len(SETTINGS),
     rows=4,
 )
@@ -238,7 +257,7 @@ _VARIED = {"lr", "batch_size", "weight_decay"}
 def experiment(name: str, profile: str = "embedded", overrides: Mapping[str, Any] | None = None) -> Experiment:
     """An experiment under a profile, checked so far that every training it needs can be configured and finds its data.
 
-    name: "table1", "fig1", ... "fig6".
+    name: "table1", "fig1", ... "fig6", "extra1", ... "extra7".
     overrides: fields of RunConfig for every training, such as {"epochs": 2}.
     Raises InputError for an unknown name, profile, override or value, MissingDataError for missing data.
     """

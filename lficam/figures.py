@@ -14,14 +14,15 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from lficam.architecture import cost_table, fin_table
-from lficam.cam import resize_map
+from lficam.bootstrap import interval, pair_interval
+from lficam.charts import Agreement, Bars, Drawing, draw
 from lficam.experiments import Experiment
-from lficam.faithfulness import energy, pointing
-from lficam.inference import Explained
-from lficam.plots import Agreement, Bars, Grid, Panel, draw, rounded
+from lficam.importance import effective_channels
+from lficam.localisation import localisation
+from lficam.plots import Grid, Panel, rounded
 from lficam.runs import Run
-from lficam.stability import pairwise_stability
-from lficam.tables import readable
+from lficam.stability import pair_matrix, pairwise_stability
+from lficam.tables import readable, with_interval
 from lficam.verdicts import ACCURACY_MARGIN, Verdict, judge_c1, judge_stability, similar
 
 NAMES = {"abn": "ABN", "lfi-cam": "LFI-CAM", "lfi-cam-without-fin": "LFI-CAM without FIN"}
@@ -50,7 +51,7 @@ class Result:
     """
 
     experiment: Experiment
-    drawing: Grid | Bars | Agreement
+    drawing: Drawing
     table: pd.DataFrame
     verdicts: tuple[Verdict, ...] = ()
     runs: tuple[Run, ...] = ()
@@ -99,18 +100,20 @@ def effectiveness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     shown, rows, energies = experiment.shown(with_fin.dataset), [], []
     panels = [_input_panel(with_fin, i, row, 0) for row, i in enumerate(shown)]
     for column, (title, (run, cams)) in enumerate(columns.items(), 1):
-        scores = _localisation(cams, run)
+        scores = localisation(cams, run.dataset.test.masks)
         energies.append(scores.get("energy"))
         for row, i in enumerate(shown):
             inside = f", inside {scores['energy'][i]:.0%}" if scores else ""
             panels.append(Panel(run.explained.ids[i], row, column, _prediction(run, i) + inside, rounded(cams[i])))
-        spread = {"effective_channels": _effective_channels(run.explained), "channels": run.model.num_features}
+        channels = effective_channels(run.explained.importance).mean().item()
+        spread = {"effective_channels": channels, "channels": run.model.num_features}
         rows.append({"map": title.replace("\n", " ")} | _table_row(run, scores) | spread)
     footnote = "Under each map: predicted class and its probability, × marks a wrong one"
     footnote += "; share of the map's sum inside the true mask." if scores else "."
     grid = Grid(experiment.title, experiment.source, ["(a) input", *columns], [""] * len(shown), panels, footnote=footnote)
     b, c, d = energies
-    return Result(experiment, grid, pd.DataFrame(rows), (judge_c1(d, c, b),), tuple(runs), pictures(with_fin, shown))
+    verdict = judge_c1(d, c, b, with_fin.sources())
+    return Result(experiment, grid, pd.DataFrame(rows), (verdict,), tuple(runs), pictures(with_fin, shown))
 
 
 def explanation_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
@@ -120,7 +123,7 @@ def explanation_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     for row, run in enumerate(runs, 1):
         for column, i in enumerate(shown):
             panels.append(Panel(run.explained.ids[i], row, column, _prediction(run, i), rounded(run.explained.cam[i])))
-        rows.append(_table_row(run, _localisation(run.explained.cam, run)) | {"seconds": run.metrics["seconds"]})
+        rows.append(_table_row(run, localisation(run.explained.cam, run.dataset.test.masks)) | {"seconds": run.metrics["seconds"]})
     row_titles = ["input", *(NAMES[run.config.method] for run in runs)]
     footnote = "Under each map: predicted class and its probability; × marks a wrong one."
     grid = Grid(experiment.title, experiment.source, [""] * len(shown), row_titles, panels, footnote=footnote)
@@ -132,9 +135,8 @@ def stability_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     dataset = runs[0].dataset
     shown = experiment.shown(dataset)
     methods = {method: [run for run in runs if run.config.method == method] for method in experiment.methods}
-    cells = min(run.explained.cam.shape[-1] for run in runs)
     pairs = {method: stability_pairs(own) for method, own in methods.items()}
-    coarse = {method: stability_pairs(own, cells) for method, own in methods.items()}
+    coarse = {method: stability_pairs(own, coarsest(runs)) for method, own in methods.items()}
     panels, row_titles, row_notes = [], [], []
     for n, i in enumerate(shown):
         id = dataset.test.ids[i]
@@ -158,7 +160,8 @@ def stability_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         "IoU: mean over all pairs of settings at threshold 100/255. Above each column: its settings and test accuracies;\n"
         f"* marks one more than {100 * ACCURACY_MARGIN:.0f} points below the best of its method.",
     )
-    verdicts = {method: _judge(claim, method, table) for method, claim in _CLAIMED.items()}
+    sources = runs[0].sources()
+    verdicts = {method: _judge(claim, method, table, pairs[method], sources) for method, claim in _CLAIMED.items()}
     for method, verdict in verdicts.items():
         decided = (table["method"] == NAMES[method]) & (table["setting"] == "similar")
         table.loc[decided, "verdict"] = f"{verdict.claim} {verdict.outcome}"
@@ -180,16 +183,31 @@ def agreement_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     return Result(experiment, Agreement(experiment.source, methods), pd.concat(tables, ignore_index=True))
 
 
-def stability_pairs(runs: Sequence[Run], cells: int | None = None) -> pd.DataFrame:
-    """`pairwise_stability` of runs that differ in their setting, over all test images; settings are named "1", "2", ...
+def maps_of(
+    runs: Sequence[Run], index: Sequence[int] | None = None, cells: int | None = None
+) -> dict[str, tuple[Sequence[str], Tensor]]:
+    """The maps of some runs' test images as `pairwise_stability` takes them; the runs are named "1", "2", ...
 
+    index: positions of the test images; all when left out.
     cells: average the maps over areas down to cells x cells first, so that methods with maps of different size can be compared.
     """
     maps = {}
     for k, run in enumerate(runs, 1):
-        cam = run.explained.cam if cells is None else adaptive_avg_pool2d(run.explained.cam, cells)
-        maps[str(k)] = (run.explained.ids, cam)
-    return pairwise_stability(maps, (runs[0].config.image_size,) * 2)
+        ids, cam = run.explained.ids, run.explained.cam
+        if index is not None:
+            ids, cam = [ids[i] for i in index], cam[index]
+        maps[str(k)] = (ids, cam if cells is None else adaptive_avg_pool2d(cam, cells))
+    return maps
+
+
+def coarsest(runs: Sequence[Run]) -> int:
+    """Cells a side of the smallest map."""
+    return min(run.explained.cam.shape[-1] for run in runs)
+
+
+def stability_pairs(runs: Sequence[Run], cells: int | None = None) -> pd.DataFrame:
+    """`pairwise_stability` of `maps_of` the runs, at the size of the images."""
+    return pairwise_stability(maps_of(runs, cells=cells), (runs[0].config.image_size,) * 2)
 
 
 def _stability_table(experiment: Experiment, runs: Sequence[Run], pairs: pd.DataFrame, coarse: pd.DataFrame) -> pd.DataFrame:
@@ -222,11 +240,14 @@ def _mean_metrics(pairs: pd.DataFrame) -> dict[str, float]:
     return pairs.groupby("metric")["value"].mean().to_dict()
 
 
-def _judge(claim: str, method: str, table: pd.DataFrame) -> Verdict:
-    own = table[table["method"] == NAMES[method]]
-    row = own[own["setting"] == "similar"].iloc[0]
-    mean = None if pd.isna(row.get("iou")) else float(row["iou"])
-    return judge_stability(claim, NAMES[method], mean, int(row["settings"]), int(own["similar"].notna().sum()))
+def _judge(claim: str, method: str, table: pd.DataFrame, pairs: pd.DataFrame, sources: Sequence[str]) -> Verdict:
+    own = table[(table["method"] == NAMES[method]) & table["similar"].notna()]
+    alike = own.loc[own["similar"].astype(bool), "setting"].tolist()
+    iou = None
+    if len(alike) > 1:
+        among = pairs["a"].isin(alike) & pairs["b"].isin(alike)
+        iou = pair_interval(pair_matrix(pairs[among], "iou"), sources, over="images and models")
+    return judge_stability(claim, NAMES[method], iou, len(alike), len(own))
 
 
 def _setting_title(k: int, runs: Sequence[Run], table: pd.DataFrame) -> str:
@@ -252,22 +273,9 @@ def _prediction(run: Run, i: int) -> str:
     return f"{run.classes[label]} {probability:.2f}{wrong}"
 
 
-def _localisation(cams: Tensor, run: Run) -> dict[str, Tensor]:
-    """Pointing and energy (N,) of the maps on all test images; empty where there are no masks."""
-    masks = run.dataset.test.masks
-    if masks is None:
-        return {}
-    maps = resize_map(cams, masks.shape[-2:])
-    return {"pointing": pointing(maps, masks), "energy": energy(maps, masks)}
-
-
 def _table_row(run: Run, scores: Mapping[str, Tensor]) -> dict[str, object]:
-    """Method, accuracy, and the mean of each score."""
-    means = {metric: values.mean().item() for metric, values in scores.items()}
-    return {"method": NAMES[run.config.method], "test_accuracy": run.metrics["test_accuracy"]} | means
-
-
-def _effective_channels(explained: Explained) -> float:
-    """exp(H(w)), mean over images: how many of the K channels the importance spreads over; K when it is uniform."""
-    w = explained.importance
-    return torch.special.entr(w).sum(1).exp().mean().item()
+    """Method, accuracy, and the mean of each score with its interval over images."""
+    row = {"method": NAMES[run.config.method], "test_accuracy": run.metrics["test_accuracy"]}
+    for metric, values in scores.items():
+        row |= with_interval(metric, interval(values, run.sources()))
+    return row

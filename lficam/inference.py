@@ -1,6 +1,7 @@
 """A trained model applied to many images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -31,7 +32,6 @@ class Explained(NamedTuple):
         return (self.probabilities.argmax(1) == labels).double().mean().item()
 
 
-@torch.inference_mode()
 def explain_samples(
     model: nn.Module,
     samples: Split,
@@ -45,16 +45,32 @@ def explain_samples(
 
     mean, std: per channel, of pixels in [0, 1]; they, the image size and the augmentation are those of the training.
     """
-    device = best_device()
-    model.to(device).eval()
+    with on_best_device(model) as device:
+        batches = samples.crops(image_size, augmentation, batch_size, device)
+        return explain_batches(model, (normalize(images, mean, std) for images in batches), samples.ids)
+
+
+@torch.inference_mode()
+def explain_batches(model: nn.Module, batches: Iterable[Tensor], ids: Sequence[str] = ()) -> Explained:
+    """Explain batches (n, 3, h, w) of normalised images by a model in evaluation mode, where it and they are."""
     parts = []
-    for images in samples.crops(image_size, augmentation, batch_size, device):
-        e = model.explain(normalize(images, mean, std))
+    for images in batches:
+        e = model.explain(images)
         importance = torch.empty(0) if e.importance is None else e.importance
         parts.append((e.logits.softmax(1), e.cam, mean_feature_map(e.features), importance))
-    model.cpu()
     probabilities, cam, mean_features, importance = (torch.cat(column).float().cpu() for column in zip(*parts, strict=True))
-    return Explained(samples.ids, probabilities, cam, mean_features, importance if len(importance) else None)
+    return Explained(tuple(ids), probabilities, cam, mean_features, importance if len(importance) else None)
+
+
+@contextmanager
+def on_best_device(model: nn.Module) -> Iterator[torch.device]:
+    """While the block runs the model is in evaluation mode on the GPU, if there is one; then it is on the CPU."""
+    device = best_device()
+    model.to(device).eval()
+    try:
+        yield device
+    finally:
+        model.cpu()
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -46,7 +46,8 @@ class LFICAM(nn.Module, Pretrained, paper_url="https://arxiv.org/abs/2105.00937"
     num_classes: C.
     fin: False replaces the learned importance by 1/K and changes nothing else ("trained without FIN" in Fig. 1).
 
-    Called, it returns logits (N, C) as every classifier does; `explain` returns the map as well.
+    Called, it returns logits (N, C) as every classifier does; `explain` returns the map as well. Its three steps are methods of
+    their own, `features`, `importance` and `attend`, so that one can be replaced.
     Raises InputError if the trunk returns something else than (N, num_features, u, v).
     """
 
@@ -63,17 +64,18 @@ class LFICAM(nn.Module, Pretrained, paper_url="https://arxiv.org/abs/2105.00937"
 
     def explain(self, x: Tensor) -> Explanation:
         """Classify normalised images x (N, 3, h, w) and say where the model looked. Differentiable."""
-        features = check_features(self.trunk(x), self.trunk)  # F (N, K, u, v)
+        features = self.features(x)  # F (N, K, u, v)
+        return self.attend(features, self.importance(features, x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """F = trunk(x), checked: normalised images x (N, 3, h, w) -> (N, K, u, v)."""
+        features = check_features(self.trunk(x), self.trunk)
         if features.shape[1] != self.num_features:
             raise InputError(
                 f"the trunk returned features of shape {tuple(features.shape)}, expected (N, {self.num_features}, u, v): "
                 f"pass num_features={features.shape[1]}, or leave it out"
             )
-        importance = self.importance(features, x)  # w (N, K)
-        cam = class_activation_map(features, importance)  # A (N, 1, u, v)
-        attended = (1 + cam) * features  # F' (N, K, u, v)
-        logits = self.fc(attended.mean((-2, -1)))  # (N, C)
-        return Explanation(logits, cam, importance, features, aux_logits=None)
+        return features
 
     def importance(self, features: Tensor, x: Tensor) -> Tensor:
         """w = softmax(GAP(FIN(M))), M_k = s(F_k) g: features (N, K, u, v) of images x (N, 3, h, w) -> (N, K)."""
@@ -82,3 +84,10 @@ class LFICAM(nn.Module, Pretrained, paper_url="https://arxiv.org/abs/2105.00937"
         grey = x.mean(1, keepdim=True)  # g (N, 1, h, w)
         grey = F.interpolate(grey, size=features.shape[-2:], mode="bilinear", align_corners=False)  # (N, 1, u, v)
         return self.fin(normalize_channels(features) * grey)
+
+    def attend(self, features: Tensor, importance: Tensor) -> Explanation:
+        """Look at features (N, K, u, v) with the weights `importance` (N, K), whoever chose them, and classify."""
+        cam = class_activation_map(features, importance)  # A (N, 1, u, v)
+        attended = (1 + cam) * features  # F' (N, K, u, v)
+        logits = self.fc(attended.mean((-2, -1)))  # (N, C)
+        return Explanation(logits, cam, importance, features, aux_logits=None)

@@ -6,7 +6,7 @@ Maps (N, 1, h, w) in [0, 1]; masks (N, 1, h, w) bool.
 import torch
 from torch import Tensor
 
-from lficam.cam import check_maps
+from lficam.cam import check_maps, resize_map
 from lficam.errors import InputError
 
 
@@ -29,6 +29,14 @@ def energy(cam: Tensor, mask: Tensor) -> Tensor:
     total = cam.sum((1, 2, 3))
     inside = (cam * mask).sum((1, 2, 3))
     return torch.where(total > 0, inside / total.masked_fill(total == 0, 1), 0.0)
+
+
+def localisation(cams: Tensor, masks: Tensor | None) -> dict[str, Tensor]:
+    """Pointing and energy of maps (N, 1, u, v), brought to the size of the masks (N, 1, h, w); nothing without masks."""
+    if masks is None:
+        return {}
+    maps = resize_map(cams, masks.shape[-2:])
+    return {"pointing": pointing(maps, masks), "energy": energy(maps, masks)}
 
 
 def _check(cam: Tensor, mask: Tensor) -> None:

@@ -6,9 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import lficam
+from lficam.charts import Bars, Chart, Dots, Drawing, Lines
 from lficam.figures import Result
 from lficam.paths import atomic_file, figures_dir, runs_dir
-from lficam.plots import DPI, Bars, Grid, Panel
+from lficam.plots import DPI, Grid, Panel
 from lficam.provenance import environment, sha256
 from lficam.runs import Run
 
@@ -54,12 +55,17 @@ def _provenance(result: Result) -> dict[str, object]:
     }
 
 
-def load_drawing(record: dict) -> Grid | Bars:
-    """What a figure's JSON was drawn from, ready for `plots.draw`."""
+def load_drawing(record: dict) -> Drawing:
+    """What a figure's JSON was drawn from, ready for `charts.draw`."""
     values = dict(record["drawing"])
-    if values.pop("kind") == "Bars":
-        return Bars(**values)
-    return Grid(**(values | {"panels": [Panel(**panel) for panel in values["panels"]]}))
+    match values.pop("kind"):
+        case "Grid":
+            return Grid(**(values | {"panels": [Panel(**panel) for panel in values["panels"]]}))
+        case "Bars":
+            return Bars(**values)
+        case "Chart":
+            panels = [(Lines if "lines" in panel else Dots)(**panel) for panel in values["panels"]]
+            return Chart(**(values | {"panels": panels}))
 
 
 def code_digest() -> str:

@@ -1,4 +1,4 @@
-"""Grids of pictures with heat maps, and bar charts: drawn from plain values, so that a saved figure can be drawn again.
+"""Grids of pictures with heat maps: drawn from plain values, so that a saved figure can be drawn again.
 
 Everything is placed in inches on a page's width, so that text is 7 pt or more where it is printed and nothing overlaps.
 """
@@ -43,7 +43,7 @@ class Grid:
     """A whole figure: what it says and its panels.
 
     column_titles: above the columns. row_titles, row_notes: left and right of the rows; empty for none.
-    footnote: below; the colour bar's label is `scale`.
+    footnote: below; the colour bar's label is `scale`. aspect: height of the pictures over their width.
     """
 
     title: str
@@ -54,35 +54,7 @@ class Grid:
     row_notes: list[str] = field(default_factory=list)
     footnote: str = ""
     scale: str = "attention, 0 to 1 in each map (bar: over mid-grey)"
-
-
-@dataclass(frozen=True)
-class Bars:
-    """A panel of horizontal bars a quantity. names: of the bars; quantities: axis label -> one value a bar."""
-
-    title: str
-    source: str
-    names: list[str]
-    quantities: dict[str, list[float]]
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """A square heat map a method. methods: name -> mean IoU, settings x settings."""
-
-    source: str
-    methods: dict[str, list[list[float]]]
-
-
-def draw(drawing: Grid | Bars | Agreement, images: Mapping[str, Tensor]) -> Figure:
-    """Draw any of the three; images: sample id -> picture (3, h, w) in [0, 1], which only a grid needs."""
-    match drawing:
-        case Grid():
-            return draw_grid(drawing, images)
-        case Bars():
-            return draw_bars(drawing)
-        case Agreement():
-            return draw_agreement(drawing)
+    aspect: float = 1.0
 
 
 def rounded(cam: Tensor) -> list[list[float]]:
@@ -107,7 +79,8 @@ def draw_grid(grid: Grid, images: Mapping[str, Tensor]) -> Figure:
     right = 0.55 if grid.row_notes else 0.1
     columns, rows = len(grid.column_titles), len(grid.row_titles)
     pitch = (PAGE_WIDTH - left - right) / columns
-    cell = min(pitch - 0.06, 1.25 if rows <= 6 else 0.52)  # twelve rows fit a page
+    width = min(pitch - 0.06, 1.25 if rows <= 6 else 0.52)  # twelve rows fit a page
+    cell = width * grid.aspect
     caption = LINE * max(panel.caption.count("\n") + 1 for panel in grid.panels) + 0.07
     header = LINE * max(title.count("\n") + 1 for title in grid.column_titles) + 0.08 if any(grid.column_titles) else 0
     top, foot = 0.52 + header, 0.5 + LINE * (grid.footnote.count("\n") + 1 if grid.footnote else 0)
@@ -117,7 +90,7 @@ def draw_grid(grid: Grid, images: Mapping[str, Tensor]) -> Figure:
     def text(x: float, y: float, words: str, **style: object) -> None:
         figure.text(x / PAGE_WIDTH, 1 - y / height, words, fontsize=TEXT, **style)
 
-    _headline(figure, grid.title, grid.source, height)
+    headline(figure, grid.title, grid.source, height)
     for column, title in enumerate(grid.column_titles):
         text(left + (column + 0.5) * pitch, top - 0.05, title, ha="center", va="bottom", linespacing=1.15)
     for row in range(rows):
@@ -126,12 +99,12 @@ def draw_grid(grid: Grid, images: Mapping[str, Tensor]) -> Figure:
         if grid.row_notes:
             text(PAGE_WIDTH - right + 0.02, middle, grid.row_notes[row], va="center")
     for panel in grid.panels:
-        x, y = left + panel.column * pitch + (pitch - cell) / 2, top + panel.row * (cell + caption)
-        axes = figure.add_axes((x / PAGE_WIDTH, 1 - (y + cell) / height, cell / PAGE_WIDTH, cell / height))
+        x, y = left + panel.column * pitch + (pitch - width) / 2, top + panel.row * (cell + caption)
+        axes = figure.add_axes((x / PAGE_WIDTH, 1 - (y + cell) / height, width / PAGE_WIDTH, cell / height))
         picture = images[panel.id] if panel.cam is None else overlay(images[panel.id], torch.tensor([panel.cam]))
         axes.imshow(picture.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
         axes.set_axis_off()
-        text(x + cell / 2, y + cell + 0.02, panel.caption, ha="center", va="top", linespacing=1.1)
+        text(x + width / 2, y + cell + 0.02, panel.caption, ha="center", va="top", linespacing=1.1)
     if grid.footnote:
         text(0.1, height - 0.45, grid.footnote, va="bottom", color="0.25", linespacing=1.15)
     _color_bar(figure, grid.scale, height)
@@ -148,46 +121,7 @@ def _color_bar(figure: Figure, label: str, height: float) -> None:
     figure.text(2.53 / PAGE_WIDTH, 0.325 / height, label, fontsize=TEXT, va="center")
 
 
-def draw_bars(bars: Bars) -> Figure:
-    """One panel a quantity, side by side, with the values at the ends of the bars."""
-    from seaborn import barplot, color_palette
-
-    height = 1.0 + 0.3 * len(bars.names)
-    figure = Figure(figsize=(PAGE_WIDTH, height), dpi=DPI)
-    axes = figure.subplots(1, len(bars.quantities), sharey=True)
-    figure.subplots_adjust(left=0.31, right=0.97, top=1 - 0.55 / height, bottom=0.42 / height, wspace=0.12)
-    for ax, (label, values) in zip(axes, bars.quantities.items(), strict=True):
-        barplot(x=values, y=bars.names, ax=ax, color=color_palette("colorblind")[0])
-        ax.bar_label(ax.containers[0], fmt="%.1f", fontsize=TEXT, padding=2)
-        ax.set_xlabel(label, fontsize=TEXT)
-        ax.tick_params(labelsize=TEXT)
-        ax.margins(x=0.16)
-        ax.spines[["top", "right"]].set_visible(False)
-    _headline(figure, bars.title, bars.source, height)
-    return figure
-
-
-def draw_agreement(agreement: Agreement) -> Figure:
-    """A heat map a method, side by side."""
-    from seaborn import heatmap
-
-    height = 3.1
-    figure = Figure(figsize=(PAGE_WIDTH, height), dpi=DPI)
-    axes = figure.subplots(1, len(agreement.methods), squeeze=False)[0]
-    figure.subplots_adjust(left=0.08, right=0.96, top=0.76, bottom=0.12, wspace=0.25)
-    for ax, (method, values) in zip(axes, agreement.methods.items(), strict=True):
-        names = [str(k) for k in range(1, len(values) + 1)]
-        style = {"cmap": "cividis", "annot": True, "fmt": ".2f", "square": True, "annot_kws": {"size": TEXT}}
-        heatmap(values, ax=ax, vmin=0, vmax=1, xticklabels=names, yticklabels=names, **style)
-        ax.set_title(method, fontsize=HEADING - 1)
-        ax.set_xlabel("setting", fontsize=TEXT)
-        ax.tick_params(labelsize=TEXT, length=0)
-        ax.collections[0].colorbar.ax.tick_params(labelsize=TEXT)
-    _headline(figure, "Mean IoU between the maps of every two settings", agreement.source, height)
-    return figure
-
-
-def _headline(figure: Figure, title: str, source: str, height: float) -> None:
+def headline(figure: Figure, title: str, source: str, height: float) -> None:
     """What a figure is and where it comes from, at its top left; height of the figure in inches."""
     figure.text(0.1 / PAGE_WIDTH, 1 - 0.1 / height, title, fontsize=HEADING, va="top", weight="bold")
     figure.text(0.1 / PAGE_WIDTH, 1 - 0.29 / height, source, fontsize=TEXT, va="top", color="0.25")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-PACKAGES = ("lficam", "torch", "torchvision", "timm", "accelerate", "numpy", "pandas", "matplotlib", "scikit-learn")
+PACKAGES = ("lficam", "torch", "torchvision", "timm", "accelerate", "torchcam", "torchmetrics", "numpy", "scipy", "scikit-learn")
+PACKAGES += ("pandas", "matplotlib")
 
 
 def environment() -> dict[str, object]:

@@ -1,21 +1,31 @@
-"""`REPORT.md`: every figure of a profile with its caption, verdicts, table and provenance, from the files that are there."""
+"""`REPORT.md` and `report.html`, the same: what became of every claim, then every figure, from the files that are there."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from lficam.errors import InputError
 from lficam.experiments import EXPERIMENTS
+from lficam.page import html_page
 from lficam.paths import atomic_file
 from lficam.tables import markdown
-from lficam.verdicts import CLAIMS
+from lficam.verdicts import QUANTITIES, STATEMENTS
 
 
 def write_report(folder: Path, profile: str) -> Path:
-    """Write the report on all figures in `folder` and return its path."""
+    """Write the report on all figures in `folder` and return the path of `REPORT.md`; `report.html` opens without a server.
+
+    Raises InputError if there is no figure.
+    """
     files = {name: folder / f"{name}_{plan.slug}.json" for name, plan in EXPERIMENTS.items()}
     records = {name: json.loads(file.read_text()) for name, file in files.items() if file.is_file()}
-    lines = [f"# LFI-CAM's supplementary material, {profile} profile", "", *_claims(records)]
+    if not records:
+        raise InputError(f"there is no figure in {folder}: `lficam figures` makes them")
+    title = f"LFI-CAM's supplementary material, {profile} profile"
+    lines = [f"# {title}", "", *_claims(records)]
     for name, plan in EXPERIMENTS.items():
         lines += ["", f"## {_label(name)}. {plan.title}", ""]
         if name not in records:
@@ -23,19 +33,42 @@ def write_report(folder: Path, profile: str) -> Path:
             continue
         lines += _figure(records[name], files[name])
     target = folder / "REPORT.md"
-    with atomic_file(target) as temporary:
-        temporary.write_text("\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    for file, content in ((target, text), (folder / "report.html", html_page(text, folder, title))):
+        with atomic_file(file) as temporary:
+            temporary.write_text(content)
     return target
 
 
 def _claims(records: dict[str, dict]) -> list[str]:
+    """One row for each verdict: the seed's claims first, then this project's questions."""
     rows = [
-        {"claim": f"{verdict['claim']}: {CLAIMS[verdict['claim']]}", "figure": _label(name), "data": record["source"]}
-        | {"verdict": f"**{verdict['outcome']}**", "measured": verdict["reason"]}
+        {
+            "claim": f"{verdict['claim']}: {STATEMENTS[verdict['claim']]}",
+            "figure": f"{_label(name)}, {record['source']}",
+            "quantity": QUANTITIES[verdict["claim"]],
+            **_measured(verdict),
+            "verdict": f"**{verdict['outcome']}**",
+        }
         for name, record in records.items()
         for verdict in record["verdicts"]
     ]
-    return [markdown(pd.DataFrame(rows))] if rows else ["No figure that judges a claim has been made."]
+    if not rows:
+        return ["No figure that judges a claim has been made."]
+    return [
+        markdown(pd.DataFrame(rows)),
+        "",
+        "C1 to C3 are the seed's claims, E1 to E8 this project's own questions. Intervals hold 95 % of bootstrap means: over "
+        "images where one model is looked at, over images and models where there are several; with five models they are too "
+        "narrow. The rules of the verdicts were written before what they judge was measured; they stand with each figure.",
+    ]
+
+
+def _measured(verdict: Mapping[str, Any]) -> dict[str, str]:
+    if verdict["measured"] is None:
+        return {"measured": "", "95 % interval": ""}
+    mean, low, high = verdict["measured"]
+    return {"measured": f"{mean:.3f}", "95 % interval": f"[{low:.3f}, {high:.3f}]"}
 
 
 def _figure(record: dict, file: Path) -> list[str]:
@@ -60,8 +93,8 @@ def _figure(record: dict, file: Path) -> list[str]:
         made += f"; {len(record['runs'])} runs, {record['training_seconds']:.0f} s of training"
         if left_out := record["runs"][0].get("data", {}).get("unreadable"):  # the same for all runs of a figure
             made += f"; {len(left_out)} images that cannot be read were left out"
-    return [*lines, "", f"Made with {made}. Everything else: `{file.name}`."]
+    return [*lines, "", f"Made with {made}. Everything else: [`{file.name}`]({file.name})."]
 
 
 def _label(name: str) -> str:
-    return name.replace("table", "Table ").replace("fig", "Figure ")
+    return name.replace("table", "Table ").replace("fig", "Figure ").replace("extra", "Extra figure ")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lficam.errors import InputError, MissingDataError
-from lficam.experiments import EXPERIMENTS, Experiment, experiment
+from lficam.experiments import Experiment, experiment
 from lficam.outputs import SUFFIXES, code_digest
 from lficam.paths import figures_dir, lock, repository, runs_dir
 from lficam.provenance import sha256
@@ -24,6 +24,9 @@ NOTEBOOKS = {
     "fig4": "04_explanations_imagenet",
     "fig5": "05_stability_stl10",
     "fig6": "06_stability_catdog",
+    "extra1": "05_stability_stl10",
+    "extra2": "06_stability_catdog",
+    **{f"extra{number}": "08_faithfulness" for number in range(3, 8)},
 }
 
 
@@ -55,7 +58,9 @@ def make_figures(
     fresh: bool = False,
     jobs: int = 1,
 ) -> Outcome:
-    """Make the figures named in `only` (all when empty); a second call does only what is missing or out of date.
+    """Make the figures named in `only` (all when empty), and the others that their notebooks make.
+
+    A second call does only what is missing or out of date.
 
     fresh: remove these figures and their trained runs first. jobs: how many models to train side by side.
     A notebook that fails, a run that cannot be trained or a data set that is missing does not keep the other figures from being
@@ -63,7 +68,7 @@ def make_figures(
     makes the same figures.
     """
     outcome, plans = Outcome(), []
-    for name in only or EXPERIMENTS:
+    for name in _of_the_same_notebooks(only):
         try:
             plans.append(experiment(name, profile, overrides))
         except MissingDataError as error:
@@ -78,20 +83,32 @@ def make_figures(
             _remove(plans)
         configs = {config.run_id(): config for plan in plans for config in plan.configs()}
         untrained = fit_missing(list(configs.values()), jobs)
-        for plan in plans:
-            causes = [untrained[id] for config in plan.configs() if (id := config.run_id()) in untrained]
-            if causes:
-                kind = outcome.without_data if isinstance(causes[0], InputError) else outcome.failed
-                kind[plan.name] = str(causes[0])
-            elif is_current(plan):
-                outcome.kept.append(plan.name)
-            elif error := _execute(plan):
-                outcome.failed[plan.name] = error
-            else:
-                outcome.made.append(plan.name)
+        for stem in dict.fromkeys(NOTEBOOKS[plan.name] for plan in plans):
+            _make([plan for plan in plans if NOTEBOOKS[plan.name] == stem], untrained, outcome)
         if outcome.made or outcome.kept:
             outcome.report = write_report(folder, profile)
     return outcome
+
+
+def _of_the_same_notebooks(only: Sequence[str]) -> list[str]:
+    """The figures named, all when empty, with the others that their notebooks make."""
+    stems = {NOTEBOOKS.get(name) for name in only}
+    return [*only, *(name for name, stem in NOTEBOOKS.items() if name not in only and (not only or stem in stems))]
+
+
+def _make(plans: Sequence[Experiment], untrained: Mapping[str, Exception], outcome: Outcome) -> None:
+    """Make the figures of one notebook, unless they are up to date. untrained: id -> why it could not be trained."""
+    names = [plan.name for plan in plans]
+    causes = [untrained[id] for plan in plans for config in plan.configs() if (id := config.run_id()) in untrained]
+    if causes:
+        kind = outcome.without_data if isinstance(causes[0], InputError) else outcome.failed
+        kind.update(dict.fromkeys(names, str(causes[0])))
+    elif all(map(is_current, plans)):
+        outcome.kept += names
+    elif error := _execute(plans):
+        outcome.failed |= dict.fromkeys(names, error)
+    else:
+        outcome.made += names
 
 
 def notebook(name: str) -> Path:
@@ -128,26 +145,32 @@ def _cells(file: Path) -> list[str]:
     return ["".join(cell["source"]) for cell in cells if "injected-parameters" not in cell["metadata"].get("tags", [])]
 
 
-def _execute(plan: Experiment) -> str | None:
-    """Execute a figure's notebook; one line that says where and why if it fails. Its executed copy stays either way."""
+def _execute(plans: Sequence[Experiment]) -> str | None:
+    """Execute the notebook of some figures; one line that says where and why if it fails. Its executed copy stays either way."""
     import papermill  # late: it costs a second
     from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
+    plan = plans[0]
     source, target = notebook(plan.name), executed(plan)
     target.parent.mkdir(parents=True, exist_ok=True)
-    print(f"{plan.name}: notebooks/{source.name}", flush=True)
+    print(f"{', '.join(plan.name for plan in plans)}: notebooks/{source.name}", flush=True)
     parameters = {"profile": plan.profile, "overrides": dict(plan.overrides)}
-    plan.file(".json").unlink(missing_ok=True)  # a figure without it is not whole, should this be interrupted
+    _unfinish(plans)  # a figure without its JSON is not whole, should this be interrupted
     try:
         papermill.execute_notebook(source, target, parameters, kernel_name="python3", progress_bar=False, **QUIET)
     except papermill.PapermillExecutionError as error:
-        plan.file(".json").unlink(missing_ok=True)
+        _unfinish(plans)
         return f"notebooks/{source.name}, In [{error.exec_count}]: {error.ename}: {error.evalue} (traceback in {target})"
     except DeadKernelError:
-        plan.file(".json").unlink(missing_ok=True)
+        _unfinish(plans)
         return f"notebooks/{source.name}: its kernel died, most likely for want of memory"
     return None
+
+
+def _unfinish(plans: Sequence[Experiment]) -> None:
+    for plan in plans:
+        plan.file(".json").unlink(missing_ok=True)
 
 
 def _remove(plans: Sequence[Experiment]) -> None:

@@ -11,14 +11,14 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lficam.abn import ABN
 from lficam.checkpoint import Record
 from lficam.config import RunConfig
-from lficam.datasets import load_dataset
+from lficam.datasets import load_dataset, sources_of
 from lficam.errors import InputError
-from lficam.inference import Explained, explain_samples
+from lficam.inference import Explained, explain_samples, normalize
 from lficam.lfi_cam import LFICAM
 from lficam.parallel import fit_side_by_side
 from lficam.paths import atomic_folder, lock, runs_dir
@@ -61,6 +61,17 @@ class Run:
         """The model's word on every test image, computed on first use."""
         config = self.config
         return explain_samples(self.model, self.dataset.test, self.mean, self.std, config.image_size, config.augmentation)
+
+    def sources(self, index: Sequence[int] | None = None) -> list[str]:
+        """What the test images at these positions, all when left out, were made from (`datasets.sources_of`)."""
+        ids = self.dataset.test.ids
+        return sources_of(self.config.dataset, ids if index is None else [ids[i] for i in index])
+
+    def inputs(self, index: Sequence[int]) -> Tensor:
+        """The test images at these positions as the model takes them, (n, 3, h, w), normalised."""
+        shown = self.dataset.test.take(index)
+        (crops,) = shown.crops(self.config.image_size, self.config.augmentation, len(shown), torch.device("cpu"))
+        return normalize(crops, self.mean, self.std)
 
 
 def fit_or_load(config: RunConfig) -> Run:

@@ -2,15 +2,28 @@
 
 import pandas as pd
 
+from lficam.bootstrap import Interval
+
+
+def with_interval(name: str, measured: Interval | None) -> dict[str, float]:
+    """A quantity and its interval as three columns of a table's row: name, name_low, name_high; none of them for None."""
+    return {} if measured is None else dict(zip((name, f"{name}_low", f"{name}_high"), measured, strict=True))
+
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """The same table as text: three decimals, small numbers as they are, missing values empty."""
-    return table.map(_text)
+    """The same table as text: three decimals, small numbers as they are, missing values empty, an interval beside its mean."""
+    text = table.map(_text)
+    for name in [column for column in table if {f"{column}_low", f"{column}_high"} <= set(table)]:
+        low, high = text.pop(f"{name}_low"), text.pop(f"{name}_high")
+        known = table[name].notna() & table[f"{name}_low"].notna()
+        text[name] = text[name].where(~known, text[name] + " [" + low + ", " + high + "]")
+    return text
 
 
 def markdown(table: pd.DataFrame) -> str:
     """The same table in Markdown."""
-    rows = [table.columns, ["---"] * len(table.columns), *readable(table).itertuples(index=False)]
+    table = readable(table)
+    rows = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 

@@ -10,11 +10,12 @@ from helpers import check_text, command, photographs
 from PIL import Image
 
 from lficam.errors import InputError, MissingDataError
-from lficam.experiments import SETTINGS, comparison, experiment
+from lficam.experiments import comparison, experiment
 from lficam.figures import NOTEBOOK_DPI, stability_figure
 from lficam.outputs import load_drawing
 from lficam.paths import figures_dir, runs_dir
 from lficam.plots import DPI
+from lficam.profiles import SETTINGS
 from lficam.provenance import sha256
 from lficam.runs import load_run
 

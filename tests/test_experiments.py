@@ -4,17 +4,29 @@ import pytest
 from helpers import photographs
 
 from lficam.errors import InputError, MissingDataError
-from lficam.experiments import EXPERIMENTS, PROFILES, SETTINGS, comparison, experiment
+from lficam.experiments import EXPERIMENTS, comparison, experiment
+from lficam.profiles import PROFILES, SETTINGS
 from lficam.reproduce import executed
 
 
-def test_the_seed_has_one_table_and_six_figures():
-    assert list(EXPERIMENTS) == ["table1", "fig1", "fig2", "fig3", "fig4", "fig5", "fig6"]
+def test_the_seed_has_one_table_and_six_figures_and_there_are_seven_more():
+    assert list(EXPERIMENTS) == ["table1", *(f"fig{k}" for k in range(1, 7)), *(f"extra{k}" for k in range(1, 8))]
 
 
-def test_all_embedded_figures_together_need_25_trainings():
-    ids = {config.run_id() for name in EXPERIMENTS for config in experiment(name).configs()}
-    assert len(ids) == 25
+def test_the_embedded_figures_of_the_seed_need_25_trainings_and_the_others_13_more():
+    ids = [config.run_id() for name in EXPERIMENTS for config in experiment(name).configs()]
+    assert len(set(ids[: sum(len(experiment(name).configs()) for name in list(EXPERIMENTS)[:9])])) == 25
+    assert len(set(ids)) == 25 + 4 + 4 + 5  # seeds 1 to 4 of ABN and LFI-CAM, all five without FIN
+
+
+def test_five_seeds_of_one_setting_differ_in_nothing_else():
+    configs = experiment("extra3", overrides={"seed": "10"}).configs()
+    for method in ("abn", "lfi-cam-without-fin", "lfi-cam"):
+        own = [config for config in configs if config.method == method]
+        assert [config.seed for config in own] == [10, 11, 12, 13, 14]
+        assert len({config.model_dump_json(exclude={"seed"}) for config in own}) == 1
+        assert (own[0].lr, own[0].batch_size, own[0].weight_decay) == (0.1, 32, 1e-4)
+    assert experiment("extra3").configs()[0] == experiment("fig5").configs()[0]
 
 
 def test_the_figures_share_runs():

@@ -150,6 +150,31 @@ def test_explain_of_the_written_out_method_without_fin(small):
     assert torch.allclose(plain.explain(x).logits, logits, atol=1e-12)
 
 
+def test_attend_with_the_models_own_importance_is_explain():
+    torch.manual_seed(0)
+    model = with_random_statistics(LFICAM(trunk("cifar_resnet8"), num_classes=4)).eval()
+    x = torch.randn(3, 3, 16, 16)
+    features = model.features(x)
+    parts = zip(model.attend(features, model.importance(features, x)), model.explain(x), strict=True)
+    assert all((got is None and expected is None) or torch.equal(got, expected) for got, expected in parts)
+
+
+def test_attend_with_another_importance_is_the_method_written_out(small):
+    model, x = small
+    features = model.trunk(x)
+    importance = torch.tensor([[0.1, 0.4, 0.0, 0.2, 0.3], [1.0, 0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    e = model.attend(features, importance)
+    for n in range(2):
+        positive = sum(importance[n, k] * features[n, k] for k in range(5)).clamp(min=0)
+        cam = (positive - positive.min()) / (positive.max() - positive.min())
+        pooled = torch.stack([((1 + cam) * features[n, k]).mean() for k in range(5)])
+        assert torch.allclose(e.cam[n, 0], cam, atol=1e-12)
+        assert torch.allclose(e.logits[n], model.fc.weight @ pooled + model.fc.bias, atol=1e-12)
+    assert torch.equal(e.importance, importance)
+    assert torch.equal(e.features, features)
+    assert (e.cam - model.explain(x).cam).abs().max() > 0.1
+
+
 @pytest.mark.parametrize("channels", [5, 64, 100])
 def test_without_fin_every_channel_counts_one_kth_whatever_the_image(channels):
     model = LFICAM(nn.Conv2d(3, channels, 3), num_features=channels, num_classes=2, fin=False)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lficam.errors import InputError
-from lficam.faithfulness import energy, pointing
+from lficam.localisation import energy, pointing
 
 
 def maps(*images):

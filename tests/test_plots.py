@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lficam import plots
+from lficam.charts import Bars, draw
 from lficam.figures import NOTEBOOK_DPI
-from lficam.plots import DPI, Bars, Grid, draw, draw_grid, overlay, rounded
+from lficam.plots import DPI, Grid, draw_grid, overlay, rounded
 from lficam.reference import synthetic
 
 

@@ -19,9 +19,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # A module imports only from its left.
 ORDER = """
 errors paths progress cam initialization cifar_trunks timm_trunks trunks pretrained lfi_cam abn augmentation samples files
-digits folders torchvision_sets datasets config inference checkpoint training provenance tracking parallel runs experiments
-stability faithfulness verdicts tables plots architecture figures outputs report reproduce reference catalogue own_images cli
-__main__
+digits folders torchvision_sets datasets config inference checkpoint training provenance tracking parallel runs profiles
+experiments bootstrap stability localisation faithfulness baselines sanity importance verdicts tables plots charts architecture
+figures agreement evidence class_dependence fin_worth outputs page report reproduce reference catalogue own_images stored_maps evaluate cli __main__
 """
 
 

@@ -33,7 +33,7 @@ def code_cells(notebook):
 
 
 def test_there_is_one_for_every_figure():
-    assert [file.stem for file in FILES] == list(NOTEBOOKS.values())
+    assert [file.stem for file in FILES] == sorted(set(NOTEBOOKS.values()))
     assert list(NOTEBOOKS) == list(EXPERIMENTS)
 
 
@@ -60,7 +60,7 @@ def test_it_opens_with_title_caption_and_what_to_look_for(file, notebook):
     name = next(name for name, stem in NOTEBOOKS.items() if stem == file.stem)
     first = notebook.cells[0].source
     assert first.startswith("# ")
-    assert EXPERIMENTS[name].caption in first
+    assert EXPERIMENTS[name].caption in first or "**Not in the seed**" in first
     assert "*What to look for:*" in first
     assert "Claim C" in first or "judges no claim" in first
 
@@ -85,6 +85,19 @@ def test_it_is_committed_with_the_outputs_of_an_embedded_run_in_order(file, note
 def test_its_text_states_the_limits_that_the_verdict_uses(stem, numbers):
     first = nbformat.read(repository() / "notebooks" / f"{stem}.ipynb", as_version=4).cells[0].source
     assert all(number in first for number in numbers)
+
+
+@pytest.mark.parametrize(("stem", "questions"), [("05_stability_stl10", ["E1", "E3"]), ("06_stability_catdog", ["E1", "E3"])])
+def test_its_text_puts_the_questions_as_the_verdicts_do(stem, questions):
+    text = "\n".join(cell.source for cell in nbformat.read(repository() / "notebooks" / f"{stem}.ipynb", as_version=4).cells)
+    assert all(f"**{name}** " in text and f"{verdicts.QUESTIONS[name].margin:g}" in text for name in questions)
+
+
+def test_the_notebook_beyond_the_seed_states_every_question_with_its_margin():
+    first = nbformat.read(repository() / "notebooks" / "08_faithfulness.ipynb", as_version=4).cells[0].source
+    for name in ("E2", "E4", "E5", "E6", "E7", "E8"):
+        (line,) = (line for line in first.splitlines() if line.startswith(f"- **{name}** "))
+        assert f"margin {verdicts.QUESTIONS[name].margin:g})".replace("-", "−") in line
 
 
 def test_it_holds_no_path_of_a_machine(file):

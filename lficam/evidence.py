@@ -1,0 +1,175 @@
+"""Extra figures 4 and 5: do the maps explain their models? Faithfulness and a sanity check.
+
+Both are measured on several models of every method, which differ in their seed, and on the same test images; the intervals
+resample models and images (`bootstrap`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from lficam.baselines import BASELINES, baseline_maps, random_maps
+from lficam.bootstrap import Interval, interval
+from lficam.charts import Chart, Dots, Lines
+from lficam.experiments import Experiment
+from lficam.faithfulness import faithfulness
+from lficam.figures import Result
+from lficam.inference import explain_batches, on_best_device
+from lficam.localisation import localisation
+from lficam.runs import Run
+from lficam.sanity import cascade
+from lficam.stability import spearman
+from lficam.tables import with_interval
+from lficam.training import build_model
+from lficam.verdicts import judge
+
+IMAGES = 100  # the first of a seeded shuffle: to judge a map takes 40 forward passes an image
+BATCH = 64
+UNTRAINED = 1000  # added to a run's seed: that of the weights which replace the trained ones
+
+OWN, ABN, MEAN, GRAD_CAM, RANDOM = "LFI-CAM's own map", "ABN's own map", "mean features, without FIN", "Grad-CAM", "random map"
+LABELS = {
+    "insertion": "insertion AUC (higher is better)",
+    "deletion": "deletion AUC (lower is better)",
+    "average_drop": "average drop (lower is better)",
+    "increase": "increase in confidence (higher)",
+    "pointing": "pointing accuracy (higher)",
+    "energy": "energy inside the mask (higher)",
+}
+
+
+def faithfulness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
+    """Extra figure 4: the models' own maps beside those of other methods for the same models; E4, E5."""
+    index = experiment.shown(runs[0].dataset, IMAGES)
+    sources = runs[0].sources(index)
+    scores = {}  # map -> metric -> one (N,) a model
+    for run in runs:
+        images, classes = run.inputs(index), run.explained.probabilities[index].argmax(1)
+        masks = None if run.dataset.test.masks is None else run.dataset.test.masks[index]
+        with on_best_device(run.model):
+            for name, cams in _maps_to_judge(run, images, classes, index).items():
+                found = faithfulness(run.model, images, cams, classes) | localisation(cams, masks)
+                for metric, values in found.items():
+                    scores.setdefault(name, {}).setdefault(metric, []).append(values)
+    scores = {name: {metric: torch.stack(values) for metric, values in found.items()} for name, found in scores.items()}  # (S, N)
+    gain = {name: found["insertion"] - found["deletion"] for name, found in scores.items()}
+    measured = {name: {metric: interval(values, sources) for metric, values in found.items()} for name, found in scores.items()}
+    rows = []
+    for name, found in measured.items():
+        row = {"map": name, "models": len(gain[name])}
+        for metric, value in (found | {"insertion_minus_deletion": interval(gain[name], sources)}).items():
+            row |= with_interval(metric, value)
+        rows.append(row)
+    panels = [
+        Dots(LABELS[metric], list(measured), [list(found[metric]) for found in measured.values()], measured[RANDOM][metric].mean)
+        for metric in measured[OWN]
+    ]
+    footnote = (
+        f"{experiment.varied} of each method; {len(index)} test images; bars: 95 % intervals over images and models.\n"
+        "Dashed: the random map. A map is judged by its own model and the class that it predicts; ABN and LFI-CAM without FIN are\n"
+        "other classifiers, so a difference to their maps is one of models, too. Hidden pixels get the data set's mean colour."
+    )
+    verdicts = (
+        judge("E4", interval(gain[OWN] - gain[RANDOM], sources)),
+        judge("E5", interval(gain[OWN] - gain[GRAD_CAM], sources)),
+    )
+    return Result(
+        experiment, Chart(experiment.title, experiment.source, panels, footnote), pd.DataFrame(rows), verdicts, tuple(runs)
+    )
+
+
+def _maps_to_judge(run: Run, images: Tensor, classes: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
+    """Name -> (N, 1, u, v)."""
+    cams, mean_features = run.explained.cam[index], run.explained.mean_features[index]
+    if run.config.method == "abn":
+        return {ABN: cams}
+    if run.config.method == "lfi-cam-without-fin":
+        return {MEAN: mean_features}
+    return {
+        OWN: cams,
+        "mean features, with FIN": mean_features,
+        **{name: baseline_maps(name, run.model, images, classes) for name in BASELINES},
+        RANDOM: random_maps(len(images), cams.shape[-1], run.config.seed),
+    }
+
+
+def sanity_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
+    """Extra figure 5: rank correlation with the trained model's map while the weights are drawn anew, from the output on; E6."""
+    index = experiment.shown(runs[0].dataset, IMAGES)
+    sources = runs[0].sources(index)
+    found, untrained = _cascades(runs, index)
+    measured = {
+        name: {stage: interval(torch.stack(values), sources) for stage, values in stages.items()} for name, stages in found.items()
+    }
+    alike = {  # what two networks have in common that have learned nothing
+        name: interval(torch.stack([spearman(a, b) for a, b in zip(maps, maps[1:] + maps[:1], strict=True)]), sources)
+        for name, maps in untrained.items()
+    }
+    stages = list(measured[OWN])
+    rows = [
+        {"map": name, "drawn_anew_down_to": stage} | with_interval("rank_correlation", value)
+        for name, of_map in measured.items()
+        for stage, value in (of_map | {"two untrained networks": alike[name]}).items()
+    ]
+    last = {name: of_map[stages[-1]] for name, of_map in measured.items()}
+    last |= {f"{name}, two untrained": value for name, value in alike.items()}
+    panels = [
+        Lines(
+            "weights drawn anew, from the output down to",
+            "rank correlation with the trained map",
+            stages,
+            {name: _carried(of_map, stages) for name, of_map in measured.items()},
+        ),
+        Dots("rank correlation, all weights drawn anew", list(last), [list(value) for value in last.values()], mark=0.0),
+    ]
+    footnote = (
+        f"{experiment.varied} of each method; {len(index)} test images; bars: 95 % intervals over images and models.\n"
+        "1: the map ranks its cells as the trained network's does; 0: they have nothing in common. Two untrained: maps of one\n"
+        "image by two networks that have learned nothing, which agree as far as the image itself decides."
+    )
+    changed = interval(1 - torch.stack(found[OWN][stages[-1]]), sources)
+    chart = Chart(experiment.title, experiment.source, panels, footnote)
+    return Result(experiment, chart, pd.DataFrame(rows), (judge("E6", changed),), tuple(runs))
+
+
+def _cascades(runs: Sequence[Run], index: Sequence[int]) -> tuple[dict[str, dict[str, list[Tensor]]], dict[str, list[Tensor]]]:
+    """Map -> stage -> one rank correlation (N,) a model; map -> that of the untrained network (N, 1, u, v) of each model."""
+    found, untrained_maps = {}, {}
+    for run in runs:
+        classes = run.explained.probabilities[index].argmax(1)
+        config = run.config.model_copy(update={"seed": run.config.seed + UNTRAINED, "pretrained": False})
+        with on_best_device(run.model) as device:
+            images = run.inputs(index).to(device)
+            untrained = build_model(config, len(run.classes)).to(device).eval()
+            for name, maps_of in _maps_to_check(run, classes).items():
+                for stage, values in cascade(run.model, untrained, images, maps_of).items():
+                    found.setdefault(name, {}).setdefault(_STAGES.get(stage, stage), []).append(values)
+                untrained_maps.setdefault(name, []).append(maps_of(untrained, images).cpu())
+    return found, untrained_maps
+
+
+# What stands between trunk and classifier: LFI-CAM has a FIN there, ABN an attention branch.
+_STAGES = {"fin": "FIN or branch", "attention_branch": "FIN or branch"}
+
+
+def _maps_to_check(run: Run, classes: Tensor) -> dict[str, Callable[[nn.Module, Tensor], Tensor]]:
+    """Name -> (model, images) -> (N, 1, u, v)."""
+
+    def own(model: nn.Module, images: Tensor) -> Tensor:
+        return explain_batches(model, images.split(BATCH)).cam
+
+    if run.config.method == "abn":
+        return {ABN: own}
+    if run.config.method == "lfi-cam-without-fin":
+        return {MEAN: own}
+    return {OWN: own, GRAD_CAM: lambda model, images: baseline_maps(GRAD_CAM, model, images, classes)}
+
+
+def _carried(measured: Mapping[str, Interval], stages: Sequence[str]) -> list[float]:
+    """The means; a stage that a model lacks changes nothing."""
+    means = []
+    for stage in stages:
+        means.append(measured[stage].mean if stage in measured else means[-1])
+    return means
