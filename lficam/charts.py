@@ -49,7 +49,7 @@ class Dots:
 class Lines:
     """A panel of lines over the same x values: numbers, or names at equal distances.
 
-    lines: name -> one value for each x. dashed: names of those that are there to compare with.
+    lines: name -> one value for each x. dashed: names of those to compare with, in the colour of the line before them.
     """
 
     x_label: str
@@ -181,11 +181,12 @@ def _draw_lines(ax: Axes, lines: Lines) -> None:
 
     named = isinstance(lines.x[0], str)
     x = range(len(lines.x)) if named else lines.x
-    colors = color_palette("colorblind", len(lines.lines))
-    for color, marker, (name, values) in zip(colors, MARKERS, lines.lines.items(), strict=False):
+    colors, solid = color_palette("colorblind"), -1
+    for name, values in lines.lines.items():
         dashed = name in lines.dashed
-        style = {"linestyle": "--" if dashed else "-", "linewidth": 1.2, "markersize": 3}
-        ax.plot(x, values, marker=None if dashed else marker, color=color, label=name, **style)
+        solid += not dashed
+        style = {"linestyle": "--" if dashed else "-", "marker": None if dashed else MARKERS[solid], "color": colors[solid]}
+        ax.plot(x, values, label=name, linewidth=1.2, markersize=3, **style)
     if named:
         ax.set_xticks(list(x), lines.x, rotation=35, ha="right", rotation_mode="anchor")
     ax.set_xlabel(lines.x_label, fontsize=TEXT)

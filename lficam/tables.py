@@ -14,9 +14,10 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     """The same table as text: three decimals, small numbers as they are, missing values empty, an interval beside its mean."""
     text = table.map(_text)
     for name in [column for column in table if {f"{column}_low", f"{column}_high"} <= set(table)]:
-        low, high = text.pop(f"{name}_low"), text.pop(f"{name}_high")
-        known = table[name].notna() & table[f"{name}_low"].notna()
-        text[name] = text[name].where(~known, text[name] + " [" + low + ", " + high + "]")
+        for row, mean, low, high in table[[name, f"{name}_low", f"{name}_high"]].itertuples():
+            if not pd.isna(low):
+                text.loc[row, name] = f"{mean:z.3f} [{low:z.3f}, {high:z.3f}]"
+        text = text.drop(columns=[f"{name}_low", f"{name}_high"])
     return text
 
 

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,8 +11,12 @@ from PIL import Image
 from torch import nn
 
 from lficam.cli import main
+from lficam.config import RunConfig
+from lficam.datasets import load_dataset
 from lficam.experiments import Experiment
 from lficam.paths import figures_dir, repository
+from lficam.runs import Run
+from lficam.training import build_model
 
 REFERENCE = repository() / "figures" / "reference"  # written by `make reference` alone
 BOUNDS = repository() / "tests" / "embedded_bounds.csv"  # written by tests/measure_bounds.py alone
@@ -127,6 +132,18 @@ def without_network(monkeypatch):
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     return asked
+
+
+def untrained_run(method, seed=0, images=12, accuracy=0.8, **setting):
+    """A run on the first embedded STL10 images with random weights, which costs no training."""
+    config = RunConfig(dataset="digits-stl10", method=method, trunk="cifar_resnet8", seed=seed, **setting)
+    data = load_dataset(config.dataset, image_size=config.image_size)
+    data = replace(data, test=data.test.take(range(images)))
+    metrics = {"test_accuracy": accuracy, "train_accuracy": accuracy, "seconds": 1.0}
+    model = with_random_statistics(build_model(config, len(data.classes))).eval()
+    run = Run(f"{method}-{seed}", config, model, [], metrics, {}, {}, data.classes, data.mean, data.std)
+    run.__dict__["dataset"] = data  # what the cached property would hold
+    return run
 
 
 class Done(NamedTuple):

@@ -21,7 +21,8 @@ ORDER = """
 errors paths progress cam initialization cifar_trunks timm_trunks trunks pretrained lfi_cam abn augmentation samples files
 digits folders torchvision_sets datasets config inference checkpoint training provenance tracking parallel runs profiles
 experiments bootstrap stability localisation faithfulness baselines sanity importance verdicts tables plots charts architecture
-figures agreement evidence class_dependence fin_worth outputs page report reproduce reference catalogue own_images stored_maps evaluate cli __main__
+figures agreement evidence class_dependence fin_worth outputs page report reproduce reference catalogue own_images stored_maps
+evaluate cli __main__
 """
 
 
@@ -87,7 +88,7 @@ def test_files_and_commands_in_the_readme_exist():
 
 
 def test_import_is_light():
-    heavy = ["pandas", "matplotlib", "seaborn", "IPython", "timm", "accelerate", "sklearn"]
+    heavy = ["pandas", "matplotlib", "seaborn", "IPython", "timm", "accelerate", "sklearn", "scipy", "torchmetrics", "torchcam"]
     code = f"import sys, lficam; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
