@@ -15,12 +15,14 @@ from lficam.bootstrap import Interval, interval, pair_interval
 from lficam.charts import Chart, Dots, Lines
 from lficam.experiments import Experiment
 from lficam.figures import NAMES, Result, coarsest, maps_of
+from lficam.inference import explain_batches, on_best_device
 from lficam.runs import Run
 from lficam.stability import METRICS, THRESHOLD, null_lines, pair_matrix, pairwise_stability
 from lficam.tables import with_interval
 from lficam.verdicts import judge, similar
 
 IMAGES = 1000  # at most: to rank the pixels of STL10's 8,000 test images for every pair would take half an hour
+BATCH = 64
 THRESHOLDS = [k / 10 for k in range(1, 10)]
 
 
@@ -28,7 +30,8 @@ class Compared(NamedTuple):
     """The S models of one method on N images.
 
     pairs: metric -> (S, S, N), between the models' maps of the same image.
-    free: null line -> (S, N), IoU. similar: positions of the models of similar accuracy.
+    free: null line -> IoU of each model and image, (S, N), or of each pair of models, (S, S, N).
+    similar: positions of the models of similar accuracy.
     curves: what is compared -> mean IoU at each of THRESHOLDS.
     """
 
@@ -68,7 +71,19 @@ def _compare(runs: Sequence[Run], index: Sequence[int], sources: Sequence[str], 
         same = pairwise_stability(maps, size, threshold, metrics=["iou"])
         curves["same image"].append(same["value"].mean())
         curves["different images"].append(_free(maps, size, sources, threshold)["different images"].mean().item())
-    return Compared(matrices, _free(maps, size, sources, THRESHOLD), [int(k) for k in similar(accuracy)], curves)
+    free = _free(maps, size, sources, THRESHOLD) | {"untrained": pair_matrix(_untrained(runs, index, size), "iou")}
+    return Compared(matrices, free, [int(k) for k in similar(accuracy)], curves)
+
+
+def _untrained(runs: Sequence[Run], index: Sequence[int], size: tuple[int, int]) -> pd.DataFrame:
+    """`pairwise_stability` of the same networks before their training, each with weights of its own."""
+    maps = {}
+    for k, run in enumerate(runs):
+        model = run.untrained(k)
+        with on_best_device(model) as device:
+            explained = explain_batches(model, (images.to(device) for images in run.inputs(index).split(BATCH)))
+        maps[str(k)] = ([str(i) for i in index], explained.cam)
+    return pairwise_stability(maps, size, metrics=["iou"])
 
 
 def _free(
@@ -96,7 +111,8 @@ def _rows(name: str, compared: Compared, sources: Sequence[str]) -> list[dict[st
         rows.append(row)
     for null, values in compared.free.items():
         row = {"compared": f"{name}: {null}", "models": "all", "number": len(values)}
-        rows.append(row | with_interval("iou", interval(values, sources)))
+        measured = interval(values, sources) if values.ndim == 2 else pair_interval(values, sources, over="images and models")
+        rows.append(row | with_interval("iou", measured))
     return rows
 
 
@@ -119,6 +135,7 @@ def _panels(rows: Sequence[Mapping[str, object]], compared: Mapping[str, Compare
 def _footnote(experiment: Experiment, images: int) -> str:
     return (
         f"Models: {experiment.varied} of each method; {images} test images. Bars: 95 % intervals over images and models.\n"
-        "Same image: maps of one image by two models. Different images: maps of two images by one model. Centred blob: a map, and\n"
-        "a Gaussian in the middle of the image. Stability that is no higher than the last two says nothing about the image."
+        "Same image: maps of one image by two models. Null lines: different images, maps of two images by one model; centred\n"
+        "blob, a map and a Gaussian in the middle; untrained, maps of one image by two networks that have learned nothing. What\n"
+        "is no higher than the first two says nothing about the image, than the third nothing about the training."
     )

@@ -126,8 +126,8 @@ def draw_agreement(agreement: Agreement) -> Figure:
 
 def draw_chart(chart: Chart) -> Figure:
     """Draw a chart on a page's width."""
-    columns = min(COLUMNS, len(chart.panels))
-    rows = -(-len(chart.panels) // columns)
+    rows = -(-len(chart.panels) // COLUMNS)
+    columns = -(-len(chart.panels) // rows)  # as even as can be
     top, foot = 0.5, 0.15 + LINE * (chart.footnote.count("\n") + 1 if chart.footnote else 0)
     height = top + rows * max(map(_height, chart.panels)) + foot
     figure = Figure(figsize=(PAGE_WIDTH, height), dpi=DPI, layout="constrained")

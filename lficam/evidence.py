@@ -22,12 +22,10 @@ from lficam.runs import Run
 from lficam.sanity import cascade
 from lficam.stability import spearman
 from lficam.tables import with_interval
-from lficam.training import build_model
 from lficam.verdicts import judge
 
 IMAGES = 100  # the first of a seeded shuffle: to judge a map takes 40 forward passes an image
 BATCH = 64
-UNTRAINED = 1000  # added to a run's seed: that of the weights which replace the trained ones
 
 OWN, ABN, MEAN, GRAD_CAM, RANDOM = "LFI-CAM's own map", "ABN's own map", "mean features, without FIN", "Grad-CAM", "random map"
 LABELS = {
@@ -61,7 +59,7 @@ def faithfulness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         row = {"map": name, "models": len(gain[name])}
         for metric, value in (found | {"insertion_minus_deletion": interval(gain[name], sources)}).items():
             row |= with_interval(metric, value)
-        rows.append(row)
+        rows.append(row | with_interval("less_than_own_map_by", interval(gain[OWN] - gain[name], sources)))
     panels = [
         Dots(LABELS[metric], list(measured), [list(found[metric]) for found in measured.values()], measured[RANDOM][metric].mean)
         for metric in measured[OWN]
@@ -139,10 +137,9 @@ def _cascades(runs: Sequence[Run], index: Sequence[int]) -> tuple[dict[str, dict
     found, untrained_maps = {}, {}
     for run in runs:
         classes = run.explained.probabilities[index].argmax(1)
-        config = run.config.model_copy(update={"seed": run.config.seed + UNTRAINED, "pretrained": False})
         with on_best_device(run.model) as device:
             images = run.inputs(index).to(device)
-            untrained = build_model(config, len(run.classes)).to(device).eval()
+            untrained = run.untrained().to(device)
             for name, maps_of in _maps_to_check(run, classes).items():
                 for stage, values in cascade(run.model, untrained, images, maps_of).items():
                     found.setdefault(name, {}).setdefault(_STAGES.get(stage, stage), []).append(values)

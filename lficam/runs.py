@@ -26,8 +26,10 @@ from lficam.progress import Progress
 from lficam.provenance import environment
 from lficam.samples import Dataset
 from lficam.tracking import tracking
-from lficam.training import train
+from lficam.training import build_model, train
 from lficam.trunks import is_registered
+
+UNTRAINED_SEED = 1000  # no training starts from these weights
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,11 @@ class Run:
         shown = self.dataset.test.take(index)
         (crops,) = shown.crops(self.config.image_size, self.config.augmentation, len(shown), torch.device("cpu"))
         return normalize(crops, self.mean, self.std)
+
+    def untrained(self, number: int = 0) -> nn.Module:
+        """The same architecture with weights as they are before a training; `number` tells those of one seed apart."""
+        changes = {"seed": self.config.seed + UNTRAINED_SEED + number, "pretrained": False}
+        return build_model(self.config.model_copy(update=changes), len(self.classes)).eval()
 
 
 def fit_or_load(config: RunConfig) -> Run:

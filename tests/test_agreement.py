@@ -9,6 +9,7 @@ from lficam.cam import resize_map
 from lficam.experiments import experiment
 from lficam.inference import Explained
 from lficam.stability import centred_blob, iou, pairwise_stability
+from lficam.training import build_model
 
 CELLS, IMAGES = 7, 30
 PLACES = torch.arange(IMAGES) % 25  # of a bright square: the same by every model
@@ -114,6 +115,20 @@ def test_the_blob_is_compared_with_every_map():
     maps = resize_map(about_the_image(), (28, 28))
     expected = iou(maps, centred_blob((28, 28)).expand_as(maps)).mean().item()
     assert row(result, "LFI-CAM: centred blob")["iou"] == pytest.approx(expected)
+
+
+def test_untrained_networks_are_those_of_other_seeds():
+    runs = runs_of("abn", by_chance) + runs_of("lfi-cam", by_chance)
+    result = stability_evidence(experiment("extra1"), runs)
+    index = experiment("extra1").shown(runs[0].dataset, 1000)
+    config, images = runs[5].config, runs[5].inputs(index)
+    maps = {}
+    for seed in range(1000, 1005):  # the settings all have seed 0, their untrained networks five different ones
+        with torch.no_grad():
+            model = build_model(config.model_copy(update={"seed": seed}), 10).eval()
+            maps[str(seed)] = (index, model.explain(images).cam)
+    expected = pairwise_stability(maps, (28, 28), metrics=["iou"])["value"].mean()
+    assert row(result, "LFI-CAM: untrained")["iou"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_curves_pass_through_what_a_threshold_gives():

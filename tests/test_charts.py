@@ -29,9 +29,15 @@ def test_every_mean_is_a_dot_with_a_line_over_its_interval():
 
 
 def test_names_are_written_once_for_panels_side_by_side():
-    figure = draw(Chart("", "", [DOTS, DOTS, DOTS, DOTS]), {})
-    written = [any(label.get_text() for label in ax.get_yticklabels()) for ax in figure.axes[:4]]
-    assert written == [True, False, False, True]
+    figure = draw(Chart("", "", [DOTS] * 5), {})
+    written = [any(label.get_text() for label in ax.get_yticklabels()) for ax in figure.axes[:5]]
+    assert written == [True, False, False, True, False]
+
+
+def test_four_panels_are_two_by_two():
+    figure = draw(Chart("", "", [DOTS] * 4), {})
+    corners = [(ax.get_subplotspec().rowspan.start, ax.get_subplotspec().colspan.start) for ax in figure.axes]
+    assert corners == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
 def test_a_line_to_compare_with_is_dashed_in_the_colour_of_the_one_before():

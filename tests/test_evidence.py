@@ -3,7 +3,7 @@ import torch
 from helpers import untrained_run
 
 from lficam.baselines import baseline_maps, random_maps
-from lficam.evidence import IMAGES, UNTRAINED, faithfulness_figure, sanity_figure
+from lficam.evidence import IMAGES, faithfulness_figure, sanity_figure
 from lficam.experiments import experiment
 from lficam.faithfulness import faithfulness
 from lficam.localisation import localisation
@@ -92,7 +92,7 @@ def test_the_last_stage_of_the_cascade_is_the_untrained_network(runs, sane):
     untrained = []
     for run in runs[4:]:
         images = run.inputs(index)
-        model = build_model(run.config.model_copy(update={"seed": run.config.seed + UNTRAINED}), len(run.classes)).eval()
+        model = build_model(run.config.model_copy(update={"seed": run.config.seed + 1000}), len(run.classes)).eval()
         with torch.no_grad():
             untrained.append(model.explain(images).cam)
         own.append(spearman(untrained[-1], run.explained.cam[index]))
