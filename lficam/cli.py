@@ -1,21 +1,26 @@
-"""The command line: `lficam figures`, `report`, `compare`, `data`, `explain`, `train`, `runs`.
+"""The command line: `lficam figures`, `report`, `compare`, `data`, `explain`, `stability`, `evaluate`, `train`, `runs`.
 
 Wrong input is one line on standard error and exit code 2. A figure or a training that fails is exit code 1.
 """
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lficam.errors import InputError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="LFI-CAM: train it, explain images, regenerate its supplement.")
 
 ProfileOption = Annotated[str, typer.Option(help="embedded, quick or paper.")]
 JobsOption = Annotated[int, typer.Option(min=1, help="Models to train side by side; pays where one does not fill the GPU.")]
 CompareOption = Annotated[str, typer.Option(metavar="DATASET", help="The runs of `lficam compare DATASET` instead.")]
+FolderOption = Annotated[Path | None, typer.Option(help="Explain all images in it, not the test images.", show_default=False)]
+TableOption = Annotated[Path | None, typer.Option(metavar="TABLE.csv", help="The values of every image.", show_default=False)]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE …", help="Fields of RunConfig, such as epochs=2.")]
 
 
@@ -43,8 +48,11 @@ def figures(
     outcome = make_figures(profile, [name for number in only for name in _figures_of(number)], _overrides(set_), fresh, jobs)
     if outcome.kept:
         print(f"up to date: {', '.join(outcome.kept)}")
+    names = {}  # the figures of one notebook have one reason
     for name, why in {**outcome.without_data, **outcome.failed}.items():
-        print(f"lficam: {name} was not made: {why}", file=sys.stderr)
+        names.setdefault(why, []).append(name)
+    for why, missing in names.items():
+        print(f"lficam: {', '.join(missing)} not made: {why}", file=sys.stderr)
     if outcome.report:
         print(f"report: {outcome.report.with_name('report.html')}, the same as {outcome.report.name}")
     if outcome.failed or outcome.without_data:
@@ -120,6 +128,53 @@ def explain(
 
 
 @app.command()
+def stability(
+    maps: Annotated[list[str], typer.Argument(metavar="RUN_OR_FILE", help="Ids of runs, files with maps.", show_default=False)],
+    folder: FolderOption = None,
+    size: Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Compare at this size.", show_default=False)] = None,
+    output: TableOption = None,
+) -> None:
+    """How alike are the maps of two or more models? Runs, and maps that other tools saved as .npy or .pt."""
+    from lficam.evaluate import compare_maps
+    from lficam.stored_maps import collect_maps
+
+    _check_table(output)
+    print(f"explaining and comparing: {len(maps)} models", flush=True)
+    collected = collect_maps(maps, folder, size)
+    compared = compare_maps(collected.maps, collected.size, collected.sources)
+    print(f"{len(collected.sources)} images, compared at {collected.size[0]} x {collected.size[1]} pixels")
+    if collected.note:
+        print(collected.note)
+    _print_table("mean over all pairs and images [95 % interval over ...]", compared.metrics)
+    _print_table("each pair [over images]", compared.pairs)
+    _print_table("IoU that comes for free [over images]", compared.free)
+    _write_table(compared.values, output)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of a trained run; `lficam runs` lists them.", show_default=False)],
+    folder: FolderOption = None,
+    maps: Annotated[Path | None, typer.Option(metavar="FILE", help="Maps of the images, .npy or .pt.", show_default=False)] = None,
+    images: Annotated[int, typer.Option(min=1, help="Test images to judge, drawn at random; of a folder it is all.")] = 100,
+    output: TableOption = None,
+) -> None:
+    """Does a model's map show what its answer rests on? Beside a random map, Grad-CAM, Score-CAM, LayerCAM and maps of a file."""
+    from lficam.evaluate import evaluate_run
+    from lficam.runs import load_run
+
+    _check_table(output)
+    trained = load_run(run)
+    print("judging each map by some 40 answers of the model; Score-CAM takes one more a channel of its features", flush=True)
+    judged = evaluate_run(trained, images, folder, maps)
+    print(f"{judged.values['id'].nunique()} images")
+    if judged.note:
+        print(judged.note)
+    _print_table("mean [95 % interval over images]", judged.means)
+    _write_table(judged.values, output)
+
+
+@app.command()
 def train(
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of a run that a figure needs; `lficam runs` lists them.")],
     profile: ProfileOption = "embedded",
@@ -149,6 +204,26 @@ def runs(profile: ProfileOption = "embedded", compare: CompareOption = "", set_:
         config = needed.get(id)
         setting = f"lr {config.lr:g}, batch {config.batch_size}, decay {config.weight_decay:g}" if config else "not of this profile"
         print(f"{id:50} {setting:36} {_state(id)}")
+
+
+def _check_table(output: Path | None) -> None:
+    if output and output.suffix != ".csv":  # known before hours of work, and no file with maps is overwritten
+        raise InputError(f"--output {output}: expected a name that ends in .csv")
+
+
+def _write_table(table: "DataFrame", output: Path | None) -> None:
+    from lficam.paths import atomic_file
+
+    if output:
+        with atomic_file(output) as temporary:
+            table.to_csv(temporary, index=False)
+        print(f"\nevery value: {output}")
+
+
+def _print_table(title: str, table: "DataFrame") -> None:
+    from lficam.tables import readable
+
+    print(f"\n{title}\n{readable(table).to_string(index=False)}")
 
 
 def _state(id: str) -> str:

@@ -1,20 +1,45 @@
 """A trained run applied to image files of one's own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from lficam.augmentation import evaluation_crop, kept_side
+from lficam.config import RunConfig
 from lficam.errors import InputError
 from lficam.figures import NAMES
-from lficam.files import read_image
+from lficam.files import ImageFiles
+from lficam.folders import SUFFIXES
 from lficam.inference import explain_samples
 from lficam.paths import atomic_file
 from lficam.plots import DPI, Grid, Panel, draw_grid, rounded
 from lficam.runs import load_run
 from lficam.samples import Samples
+
+
+def list_images(folder: Path) -> dict[str, Path]:
+    """Every image below a folder, at any depth: its path inside the folder, with forward slashes -> file, sorted.
+
+    Hidden files and folders are left out. Raises InputError if there is no such folder or no image in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"no folder {folder}: check the path")
+    found = ((file.relative_to(folder), file) for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    files = {name.as_posix(): file for name, file in found if not any(part.startswith(".") for part in name.parts)}
+    if not files:
+        raise InputError(f"no images in {folder}: expected files that end in {', '.join(sorted(SUFFIXES))}")
+    return dict(sorted(files.items()))
+
+
+def read_images(files: Mapping[str, Path], config: RunConfig) -> Samples:
+    """Image files (id -> file) as the model of this config takes its test images; nobody knows their labels, which are -1.
+
+    Raises InputError for an image that is missing or cannot be decoded.
+    """
+    unlabelled = torch.full((len(files),), -1)
+    images = ImageFiles(tuple(files), tuple(files.values()), unlabelled)
+    return images.decode(kept_side(config.image_size, config.augmentation))
 
 
 def explain_files(files: Sequence[Path], run_id: str, output: Path) -> list[tuple[str, str, float]]:
@@ -28,13 +53,7 @@ def explain_files(files: Sequence[Path], run_id: str, output: Path) -> list[tupl
     targets = [output / f"{file.stem}_cam.png" for file in files]
     if repeated := {str(t) for t in targets if targets.count(t) > 1}:
         raise InputError(f"several images would be drawn into {', '.join(sorted(repeated))}: give one of them another name")
-    decoded = [read_image(file, kept_side(size, augmentation)) for file in files]
-    samples = Samples(
-        ids=tuple(map(str, files)),
-        images=torch.from_numpy(np.stack([image for image, _ in decoded])).permute(0, 3, 1, 2),
-        labels=torch.full((len(files),), -1),
-        shapes=torch.tensor([shape for _, shape in decoded], dtype=torch.float32),
-    )
+    samples = read_images({str(file): file for file in files}, run.config)
     explained = explain_samples(run.model, samples, run.mean, run.std, size, augmentation)
     crops = evaluation_crop(samples.images, samples.shapes, size, augmentation)
     results = []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 THRESHOLD = 100 / 255  # of the published stability figure
 CHUNK = 512  # images compared at a time: five settings of 224 x 224 maps take half a gigabyte
-SSIM_CHUNK = 32  # of which SSIM takes half a gigabyte by itself, and more at a time are slower
+SSIM_PIXELS = 32 * 224 * 224  # of as many, SSIM takes half a gigabyte by itself; more at a time are slower
 WINDOW = 11  # pixels, the side of SSIM's Gaussian window (standard deviation 1.5)
 
 
@@ -72,7 +72,8 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
         raise InputError(
             f"maps are {h} x {w}, SSIM needs {WINDOW} x {WINDOW} pixels: compare maps at the size of the image, or leave out 'ssim'"
         )
-    parts = zip(a.split(SSIM_CHUNK), b.split(SSIM_CHUNK), strict=True)
+    chunk = max(1, SSIM_PIXELS // (h * w))
+    parts = zip(a.split(chunk), b.split(chunk), strict=True)
     return torch.cat([structural_similarity_index_measure(x, y, reduction="none", data_range=1.0) for x, y in parts])
 
 

@@ -8,16 +8,21 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 from helpers import command, file_of
 from PIL import Image
 
 from lficam import reproduce
 from lficam.cli import _spread
+from lficam.config import RunConfig
 from lficam.digits import RECIPES
 from lficam.errors import InputError
 from lficam.experiments import experiment
 from lficam.paths import figures_dir, runs_dir
+from lficam.runs import fit_or_load_all, load_run
 
 
 @pytest.fixture
@@ -196,6 +201,86 @@ def test_explain_refuses_what_is_no_image_and_writes_nothing(lficam, outcome, tm
     assert done.returncode == 2
     assert "bad.png" in done.stderr
     assert not list(tmp_path.glob("*_cam.png"))
+
+
+@pytest.fixture
+def two_files(tmp_path, monkeypatch):
+    """Maps of two images in a folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.array([[[1.0, 1], [0, 0]], [[0, 1], [0, 1]]]))
+    torch.save({"ids": ["two", "one"], "maps": torch.tensor([[[0, 0], [0, 1]], [[0, 1], [0, 1]]])}, "b.pt")
+
+
+def test_stability_of_files(lficam, two_files):
+    done = lficam("stability", "a.npy", "b.pt", "--output", "out/table.csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *lines = done.stdout.splitlines()
+    assert first == "explaining and comparing: 2 models"
+    assert "2 images, compared at 2 x 2 pixels" in lines
+    assert "maps without ids are paired by position like the ids of b.pt: a.npy" in lines
+    (pair,) = [line.split() for line in lines if line.split()[:2] == ["a.npy", "b.pt"]]
+    assert float(pair[2]) == 0.5  # the first maps share nothing of two pixels, the second ones all
+    table = pd.read_csv("out/table.csv")
+    assert list(table) == ["a", "b", "id", "metric", "value"]
+    assert table[table["metric"] == "iou"].values.tolist() == [
+        ["a.npy", "b.pt", "two", "iou", 0],
+        ["a.npy", "b.pt", "one", "iou", 1],
+    ]
+    for line in lines:
+        if line.split()[:1] in (["iou"], ["spearman"], ["top_overlap"]):
+            metric, mean = line.split()[:2]
+            assert float(mean) == pytest.approx(table.loc[table["metric"] == metric, "value"].mean(), abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a.npy"], "expected two or more different runs or files with maps"),
+        (["a.npy", "nothing"], "no run 'nothing'"),
+        (["a.npy", "c.npy"], "no file c.npy"),
+        (["a.npy", "b.pt", "--output", "a.npy"], "--output a.npy: expected a name that ends in .csv"),
+        (["a.npy", "b.pt", "--folder", "."], "is for runs to explain"),
+    ],
+)
+def test_stability_refuses_in_one_line_and_writes_nothing(lficam, two_files, arguments, words):
+    before = {file: file.read_bytes() for file in Path().iterdir()}
+    done = lficam("stability", *arguments)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert words in done.stderr
+    assert {file: file.read_bytes() for file in Path().iterdir()} == before
+
+
+def test_stability_and_evaluation_of_trained_runs(lficam, few_digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shared = {"dataset": "digits-stl10", "trunk": "cifar_resnet8", "epochs": 1, "batch_size": 8}
+    a, b = (run.id for run in fit_or_load_all([RunConfig(method="abn", seed=seed, **shared) for seed in (0, 1)]))
+    done = lficam("stability", a, b, "--output", "alike.csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "10 images, compared at 28 x 28 pixels" in done.stdout
+    assert len(pd.read_csv("alike.csv")) == 10 * 5
+
+    np.save("mine.npy", load_run(b).explained.cam)
+    done = lficam("evaluate", a, "--maps", "mine.npy", "--images", "4", "--output", "faithful.csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4 images\nmaps without ids are paired by position: mine.npy\n" in done.stdout
+    table = pd.read_csv("faithful.csv")
+    means = table.groupby(["metric", "map"])["value"].mean()
+    assert len(means) == 6 * 3
+    for (metric, name), mean in means.items():
+        (printed,) = re.findall(rf"^ *{metric} +\w+ +{name} +(\S+) \[", done.stdout, re.M)
+        assert float(printed) == pytest.approx(mean, abs=5e-4)
+
+    for options, words in (
+        (["--maps", "alike.csv"], "neither .npy nor .pt"),
+        (["--folder", "nowhere"], "no folder nowhere"),
+        (["--output", "x.npy"], ".csv"),
+    ):
+        done = lficam("evaluate", a, *options)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert words in done.stderr
+    assert lficam("evaluate", "nothing").stderr.startswith("lficam: no run 'nothing'")
 
 
 @pytest.mark.parametrize(
