@@ -9,7 +9,7 @@ BIN     := .venv/bin
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-figures: .venv/ready  ## train what is missing, execute notebooks 00-06, write figures/<profile>/ with its REPORT.md
+figures: .venv/ready  ## train what is missing, execute the notebooks, write figures/<profile>/ with its report.html
 	$(BIN)/lficam figures --profile $(PROFILE)
 
 test: .venv/ready  ## every test, every notebook by nbval, and the linter (under 15 minutes on 2 cores)

@@ -12,16 +12,17 @@ import torch
 from torch import Tensor
 
 from lficam.bootstrap import Interval, interval, pair_interval
+from lficam.cam import resize_map
 from lficam.charts import Chart, Dots, Lines
 from lficam.experiments import Experiment
 from lficam.figures import NAMES, Result, coarsest, maps_of
 from lficam.inference import explain_batches, on_best_device
 from lficam.runs import Run
-from lficam.stability import METRICS, THRESHOLD, null_lines, pair_matrix, pairwise_stability
+from lficam.stability import different_images, metrics_at, null_lines, pair_matrix, pairwise_stability
 from lficam.tables import with_interval
 from lficam.verdicts import judge, similar
 
-IMAGES = 1000  # at most: to rank the pixels of STL10's 8,000 test images for every pair would take half an hour
+IMAGES = 500  # at most: SSIM of two maps of 224 x 224 takes 64 ms on a core, and there are up to 30 pairs
 BATCH = 64
 THRESHOLDS = [k / 10 for k in range(1, 10)]
 
@@ -61,39 +62,43 @@ def stability_evidence(experiment: Experiment, runs: Sequence[Run]) -> Result:
 
 def _compare(runs: Sequence[Run], index: Sequence[int], sources: Sequence[str], cells: int) -> Compared:
     size = (runs[0].config.image_size,) * 2
-    maps = maps_of(runs, index)
-    pairs = pairwise_stability(maps, size, metrics=tuple(METRICS))
-    matrices = {metric: pair_matrix(pairs, metric) for metric in METRICS}
-    matrices["iou_equal_map_size"] = pair_matrix(pairwise_stability(maps_of(runs, index, cells), size, metrics=["iou"]), "iou")
+    maps = {name: (ids, resize_map(cams, size)) for name, (ids, cams) in maps_of(runs, index).items()}
+    pairs = pairwise_stability(maps, metrics=metrics_at(size))
+    matrices = {metric: pair_matrix(pairs, metric) for metric in metrics_at(size)}
+    matrices["iou_equal_map_size"] = _iou(maps_of(runs, index, cells), size)
+    free = {
+        null: torch.tensor(part["value"].to_numpy()).view(len(runs), -1)  # (S, N)
+        for null, part in null_lines(maps, size, sources).groupby("null", sort=False)
+    }
+    free["untrained"] = _iou(_untrained(runs, index), size)
     accuracy = {str(k): run.metrics["test_accuracy"] for k, run in enumerate(runs)}
-    curves = {"same image": [], "different images": []}
-    for threshold in THRESHOLDS:
-        same = pairwise_stability(maps, size, threshold, metrics=["iou"])
-        curves["same image"].append(same["value"].mean())
-        curves["different images"].append(_free(maps, size, sources, threshold)["different images"].mean().item())
-    free = _free(maps, size, sources, THRESHOLD) | {"untrained": pair_matrix(_untrained(runs, index, size), "iou")}
-    return Compared(matrices, free, [int(k) for k in similar(accuracy)], curves)
+    return Compared(matrices, free, [int(k) for k in similar(accuracy)], _curves(maps, sources))
 
 
-def _untrained(runs: Sequence[Run], index: Sequence[int], size: tuple[int, int]) -> pd.DataFrame:
-    """`pairwise_stability` of the same networks before their training, each with weights of its own."""
+def _iou(maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[int, int]) -> Tensor:
+    """(S, S, N)."""
+    return pair_matrix(pairwise_stability(maps, size, metrics=["iou"]), "iou")
+
+
+def _untrained(runs: Sequence[Run], index: Sequence[int]) -> dict[str, tuple[Sequence[str], Tensor]]:
+    """Maps of the same images by the same architectures, which have learned nothing, each with weights of its own."""
     maps = {}
     for k, run in enumerate(runs):
         model = run.untrained(k)
         with on_best_device(model) as device:
             explained = explain_batches(model, (images.to(device) for images in run.inputs(index).split(BATCH)))
         maps[str(k)] = ([str(i) for i in index], explained.cam)
-    return pairwise_stability(maps, size, metrics=["iou"])
+    return maps
 
 
-def _free(
-    maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[int, int], sources: Sequence[str], threshold: float
-) -> dict[str, Tensor]:
-    """Null line -> (S, N)."""
-    table = null_lines(maps, size, sources, threshold)
-    return {
-        null: torch.tensor(values["value"].to_numpy()).view(len(maps), -1) for null, values in table.groupby("null", sort=False)
-    }
+def _curves(maps: Mapping[str, tuple[Sequence[str], Tensor]], sources: Sequence[str]) -> dict[str, list[float]]:
+    """Mean IoU at each of THRESHOLDS, of maps at the size of the images."""
+    same, different = [], []
+    for threshold in THRESHOLDS:
+        same.append(pairwise_stability(maps, threshold=threshold, metrics=["iou"])["value"].mean())
+        free = [different_images(cams, sources, threshold).mean() for _, cams in maps.values()]
+        different.append(torch.stack(free).mean().item())
+    return {"same image": same, "different images": different}
 
 
 def _rows(name: str, compared: Compared, sources: Sequence[str]) -> list[dict[str, object]]:

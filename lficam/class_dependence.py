@@ -13,6 +13,8 @@ from torch import Tensor
 from lficam.baselines import baseline_maps
 from lficam.bootstrap import interval
 from lficam.cam import resize_map
+from lficam.errors import InputError
+from lficam.evidence import ABN, BATCH, OWN
 from lficam.experiments import Experiment
 from lficam.figures import Result, pictures
 from lficam.inference import explain_batches, on_best_device
@@ -21,46 +23,54 @@ from lficam.plots import Grid, Panel, rounded
 from lficam.runs import Run
 from lficam.tables import with_interval
 
-IMAGES = 100  # the first of a seeded shuffle; each is the left one of a picture
-BATCH = 64
-OWN, ABN, GRAD_CAM = "LFI-CAM's own map", "ABN's own map", "Grad-CAM of LFI-CAM"
+IMAGES = 200  # the first of a seeded shuffle, two for a picture
+GRAD_CAM = "Grad-CAM of LFI-CAM"
 
 
 def two_objects_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Two test images of different classes side by side, and where the maps look when asked for one of them."""
     runs = [run for run in runs if run.config.method in experiment.methods]
-    index = experiment.shown(runs[0].dataset, IMAGES)
-    left = runs[0].dataset.test.labels[index]
-    partner = partners(left)
-    labels = torch.stack([left, left[partner]], 1)  # (N, 2): left and right
+    index = torch.tensor(experiment.shown(runs[0].dataset, IMAGES))
+    index = index[pairs_of_classes(runs[0].dataset.test.labels[index])]  # (N, 2): left and right
+    labels = runs[0].dataset.test.labels[index]
     shares, shown = {}, {}  # map -> one (asked, more probable) a model; map -> those of the first model
     for run in runs:
-        images = run.inputs(index)
-        images = torch.cat([images, images[partner]], 3)  # (N, 3, h, 2w)
+        images = side_by_side(run.inputs(index.flatten().tolist()))
         probabilities, maps = _look(run, images, labels)
         more_probable = probabilities.gather(1, labels).argmax(1)  # (N,): 0 left, 1 right
         for name, cams in maps.items():
             halves = shares_of_halves(cams, images.shape[-2:])
             shares.setdefault(name, []).append((halves.mean(1), halves.gather(1, more_probable[:, None])[:, 0]))
             shown.setdefault(name, cams)
-    sources, rows = runs[0].sources(index), []
+    sources, rows = runs[0].sources(index[:, 0].tolist()), []
     for name, found in shares.items():
         asked, likely = (torch.stack(values) for values in zip(*found, strict=True))  # (S, N)
         row = {"map": name, "models": len(found)} | with_interval("share_in_asked_half", interval(asked, sources))
         rows.append(row | with_interval("share_in_more_probable_half", interval(likely, sources)))
-    grid, images = _grid(experiment, runs[0], index, partner, labels, shown)
+    grid, images = _grid(experiment, runs[0], index[: experiment.rows], shown)
     return Result(experiment, grid, pd.DataFrame(rows), (), tuple(runs), images)
 
 
-def partners(labels: Tensor) -> Tensor:
-    """For each of the labels (N,) the position of the next image of another class, (N,); after the last comes the first.
+def pairs_of_classes(labels: Tensor) -> Tensor:
+    """Positions of pairs of different labels (N,), (M, 2): each with the next one that is left; none is used twice.
 
-    With a single class each image gets itself.
+    Raises InputError if all are the same.
     """
-    count = len(labels)
-    order = (torch.arange(count)[:, None] + torch.arange(count)) % count  # row i: i, i + 1, ..., i - 1
-    first = (labels[order] != labels[:, None]).int().argmax(1)
-    return order[torch.arange(count), first]
+    left, pairs = list(range(len(labels))), []
+    while left:
+        first = left.pop(0)
+        partner = next((k for k in left if labels[k] != labels[first]), None)
+        if partner is not None:
+            left.remove(partner)
+            pairs.append((first, partner))
+    if not pairs:
+        raise InputError(f"all {len(labels)} images are of one class: two are needed to show them side by side")
+    return torch.tensor(pairs)
+
+
+def side_by_side(images: Tensor) -> Tensor:
+    """(2N, c, h, w), left and right one in turn -> (N, c, h, 2w)."""
+    return torch.cat([images[::2], images[1::2]], 3)
 
 
 def shares_of_halves(cams: tuple[Tensor, Tensor], size: tuple[int, int]) -> Tensor:
@@ -82,26 +92,22 @@ def _look(run: Run, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, t
 
 
 def _grid(
-    experiment: Experiment, run: Run, index: Sequence[int], partner: Tensor, labels: Tensor, maps: dict[str, tuple[Tensor, Tensor]]
+    experiment: Experiment, run: Run, index: Tensor, maps: dict[str, tuple[Tensor, Tensor]]
 ) -> tuple[Grid, dict[str, Tensor]]:
-    """The first pictures with the maps of one model each, and the pictures."""
-    alone = list(pictures(run, index).values())
+    """The first pictures (M, 2) with the maps of one model each, and the pictures."""
+    alone = side_by_side(torch.stack(list(pictures(run, index.flatten().tolist()).values())))
     columns = {"input": None, f"{OWN},\nany class": (OWN, 0), f"{ABN},\nany class": (ABN, 0)}
     columns |= {f"{GRAD_CAM},\nclass on the {side}": (GRAD_CAM, k) for k, side in enumerate(("left", "right"))}
     images, panels = {}, []
-    for row in range(experiment.rows):
-        id = f"{run.dataset.test.ids[index[row]]} | {run.dataset.test.ids[index[partner[row]]]}"
-        images[id] = torch.cat([alone[row], alone[partner[row]]], 2)
-        left, right = (run.classes[label] for label in labels[row])
-        for column, which in enumerate(columns.values()):
-            if which is None:
-                panels.append(Panel(id, row, column, f"{left} and {right}"))
-            else:
-                cams = maps[which[0]]
-                half = shares_of_halves(tuple(cam[row : row + 1] for cam in cams), images[id].shape[-2:])[0, which[1]]
-                caption = f"{half:.0%} on {(left, right)[which[1]]}"
-                panels.append(Panel(id, row, column, caption, rounded(cams[which[1]][row])))
+    for row, (picture, pair) in enumerate(zip(alone, index.tolist(), strict=True)):
+        id = " | ".join(run.dataset.test.ids[i] for i in pair)
+        images[id] = picture
+        names = [run.classes[run.dataset.test.labels[i]] for i in pair]
+        panels.append(Panel(id, row, 0, " and ".join(names)))
+        for column, (name, side) in enumerate(list(columns.values())[1:], 1):
+            cams = tuple(cam[row : row + 1] for cam in maps[name])
+            share = shares_of_halves(cams, picture.shape[-2:])[0, side]
+            panels.append(Panel(id, row, column, f"{share:.0%} on {names[side]}", rounded(cams[side][0])))
     footnote = "Under each map: how much of its sum lies on the half with the class named."
-    return Grid(
-        experiment.title, experiment.source, list(columns), [""] * experiment.rows, panels, footnote=footnote, aspect=0.5
-    ), images
+    titles = [""] * len(index)
+    return Grid(experiment.title, experiment.source, list(columns), titles, panels, footnote=footnote, aspect=0.5), images

@@ -132,6 +132,7 @@ def stability(
     maps: Annotated[list[str], typer.Argument(metavar="RUN_OR_FILE", help="Ids of runs, files with maps.", show_default=False)],
     folder: FolderOption = None,
     size: Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Compare at this size.", show_default=False)] = None,
+    images: Annotated[int, typer.Option(min=1, help="At most so many, drawn at random: 1,000 of 224 pixels take minutes.")] = 1000,
     output: TableOption = None,
 ) -> None:
     """How alike are the maps of two or more models? Runs, and maps that other tools saved as .npy or .pt."""
@@ -140,7 +141,7 @@ def stability(
 
     _check_table(output)
     print(f"explaining and comparing: {len(maps)} models", flush=True)
-    collected = collect_maps(maps, folder, size)
+    collected = collect_maps(maps, folder, size, images)
     compared = compare_maps(collected.maps, collected.size, collected.sources)
     print(f"{len(collected.sources)} images, compared at {collected.size[0]} x {collected.size[1]} pixels")
     if collected.note:

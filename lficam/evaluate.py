@@ -21,7 +21,7 @@ from lficam.localisation import localisation
 from lficam.own_images import list_images, read_images
 from lficam.runs import Run
 from lficam.samples import Split
-from lficam.stability import METRICS, WINDOW, null_lines, pair_matrix, pairwise_stability
+from lficam.stability import metrics_at, null_lines, pair_matrix, pairwise_stability
 from lficam.stored_maps import by_position, load_maps
 from lficam.tables import with_interval
 
@@ -34,7 +34,8 @@ class Comparison(NamedTuple):
 
     metrics: one row a metric, the mean over all pairs and images: other images and other models, and other images alone.
         Two models do not say what others would give, so the first is left out.
-    free: one row a model, the IoU that comes for free (`stability.null_lines`). pairs: one row a pair, its mean IoU.
+    free: one row a model, the IoU that comes for free (`stability.null_lines`); empty for images of one source.
+    pairs: one row a pair, its mean IoU.
     values: what `pairwise_stability` returns, columns a, b, id, metric, value.
     """
 
@@ -62,15 +63,14 @@ def compare_maps(maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[i
     maps, size: as for `pairwise_stability`. sources: of the images, in the order of the first model's ids.
     Raises InputError as `pairwise_stability` and `null_lines` do.
     """
-    chosen = [metric for metric in METRICS if metric != "ssim" or min(size) >= WINDOW]
-    values = pairwise_stability(maps, size, metrics=chosen)
-    free = null_lines(maps, size, sources)
+    values = pairwise_stability(maps, size, metrics=metrics_at(size))
     metrics = []
-    for metric in chosen:
+    for metric in metrics_at(size):
         matrix = pair_matrix(values, metric)  # (S, S, N)
         both = pair_interval(matrix, sources, over="images and models") if len(maps) > 2 else None
         row = with_interval("images_and_models", both) | with_interval("images_alone", pair_interval(matrix, sources))
         metrics.append({"metric": metric} | row)
+    free = null_lines(maps, size, sources) if len(set(sources)) > 1 else pd.DataFrame(columns=["setting", "null"])
     lines = {}
     for (name, null), part in free.groupby(["setting", "null"], sort=False):
         lines.setdefault(name, {"maps": name}).update(_mean(null, part, sources))
@@ -116,8 +116,7 @@ def _judged(run: Run, samples: Split, given: Mapping[str, Tensor]) -> Iterator[p
     crops = samples.crops(config.image_size, config.augmentation, BATCH, torch.device("cpu"))
     with on_best_device(run.model):
         for part, pixels in zip(torch.arange(len(samples)).split(BATCH), crops, strict=True):
-            images, labels = normalize(pixels, run.mean, run.std), classes[part]
-            masks = None if samples.masks is None else samples.masks[part]
+            images, labels, masks = normalize(pixels, run.mean, run.std), classes[part], samples.take(part.tolist()).masks
             rows = {"id": [samples.ids[i] for i in part], "class": [run.classes[label] for label in labels]}
             others = {name: baseline_maps(name, run.model, images, labels) for name in baselines}
             for name, cam in ({name: cam[part] for name, cam in cams.items()} | others).items():

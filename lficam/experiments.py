@@ -29,7 +29,7 @@ _PARTS = {"max_classes": "classes", "max_per_class": "training images each"}
 
 @dataclass(frozen=True)
 class Experiment:
-    """One figure of the seed under one profile.
+    """One figure under one profile: of the seed, or beyond it.
 
     name: "table1", "fig1", ... "fig6", or "extra1", ... for what the seed does not have. slug: what follows it in file names.
     caption: the seed's, word for word, or what an extra figure shows.
@@ -178,7 +178,7 @@ EXPERIMENTS = {
                 f"extra{number}",
                 f"agreement_{dataset}",
                 f"How alike are the maps of Figure {figure}?",
-                f"The models of Figure {figure}: the mean IoU of two models' maps with its 95 % interval, beside two null lines, "
+                f"The models of Figure {figure}: the mean IoU of two models' maps with its 95 % interval, beside three null lines, "
                 "and against the threshold above which a map counts as on.",
                 dataset,
                 _ABN_AND_LFI_CAM,

@@ -1,9 +1,10 @@
 """Extra figure 7: what the FIN is worth, by replacing the importance that it learned in a trained network."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from lficam.architecture import fin_share
 from lficam.bootstrap import interval
@@ -17,7 +18,7 @@ from lficam.localisation import localisation
 from lficam.runs import Run
 from lficam.stability import iou
 from lficam.tables import with_interval
-from lficam.verdicts import judge
+from lficam.verdicts import Verdict, judge
 
 IMAGES = 1000  # at most; the first of a seeded shuffle
 
@@ -27,40 +28,24 @@ def importance_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     runs = [run for run in runs if run.config.method in experiment.methods]
     index = experiment.shown(runs[0].dataset, IMAGES)
     sources = runs[0].sources(index)
-    found = {kind: [_under(kind, run, index) for run in runs] for kind in IMPORTANCES}
-    scores = {
-        kind: {metric: torch.stack([one[metric] for one in own]) for metric in own[0]} for kind, own in found.items()
-    }  # (S, N)
-    measured = {kind: {metric: interval(values, sources) for metric, values in own.items()} for kind, own in scores.items()}
-    rows = [{"importance": kind, "seed": "all"} for kind in IMPORTANCES]
-    for row, own in zip(rows, measured.values(), strict=True):
-        for metric, value in own.items():
-            row |= with_interval(metric, value)
-    learned, uniform = scores["learned"], scores["uniform"]
-    for run, one in zip(runs, found["learned"], strict=True):
-        rows.append(
-            {"importance": "learned", "seed": run.config.seed} | {metric: values.mean().item() for metric, values in one.items()}
-        )
-    share = fin_share(runs[0].model, runs[0].config.image_size)
-    panels = [
-        Dots(label, list(measured), [list(own[metric]) for own in measured.values()], measured["learned"][metric].mean)
-        for metric, label in _LABELS.items()
-        if metric in measured["learned"]
-    ]
-    footnote = (
-        f"{experiment.varied}; {len(index)} test images; bars: 95 % intervals over images and models; dashed: as learned.\n"
-        f"Effective channels: exp of the importance's entropy, {runs[0].model.num_features} when it is uniform.\n"
-        f"The FIN holds {share.parameters:.0%} of the parameters and takes {share.multiply_adds:.0%} of the multiply-adds."
-    )
-    energies = [own.get("energy") for own in (learned, uniform)]
-    on_object = None if energies[0] is None else interval(energies[0] - energies[1], sources)
-    verdicts = (
-        judge("E7", on_object, "the data set has no masks of its objects"),
-        judge("E8", interval(learned["accuracy"] - uniform["accuracy"], sources)),
-    )
-    return Result(
-        experiment, Chart(experiment.title, experiment.source, panels, footnote), pd.DataFrame(rows), verdicts, tuple(runs)
-    )
+    scores = {kind: _under(kind, runs, index) for kind in IMPORTANCES}
+    rows = []
+    for kind, found in scores.items():
+        row = {"importance": kind, "seed": "all"}
+        for metric, values in found.items():
+            row |= with_interval(metric, interval(values, sources))
+        rows.append(row)
+    for k, run in enumerate(runs):
+        means = {metric: values[k].mean().item() for metric, values in scores["learned"].items()}
+        rows.append({"importance": "learned", "seed": run.config.seed} | means)
+    table = pd.DataFrame(rows)
+    panels = []
+    for metric, label in _LABELS.items():
+        if metric in table:
+            values = table.loc[table["seed"] == "all", [metric, f"{metric}_low", f"{metric}_high"]].to_numpy().tolist()
+            panels.append(Dots(label, list(scores), values, mark=values[0][0]))
+    chart = Chart(experiment.title, experiment.source, panels, _footnote(experiment, runs[0], len(index)))
+    return Result(experiment, chart, table, _verdicts(scores, sources), tuple(runs))
 
 
 _LABELS = {
@@ -71,15 +56,35 @@ _LABELS = {
 }
 
 
-def _under(kind: str, run: Run, index: Sequence[int]) -> dict[str, torch.Tensor]:
-    """Metric -> (N,) of a run whose importance is replaced by another kind."""
-    explained, test = run.explained, run.dataset.test
-    importance = replaced_importance(kind, explained.importance[index], run.config.seed)
-    with on_best_device(run.model):
-        cams, probabilities = swap_importance(run.model, run.inputs(index), importance)
-    size = (run.config.image_size,) * 2
-    scores = {"accuracy": (probabilities.argmax(1) == test.labels[index]).float()}
-    scores |= localisation(cams, None if test.masks is None else test.masks[index])
-    scores["iou_with_learned"] = iou(resize_map(cams, size), resize_map(explained.cam[index], size))
-    scores["effective_channels"] = effective_channels(importance)
-    return scores
+def _under(kind: str, runs: Sequence[Run], index: Sequence[int]) -> dict[str, Tensor]:
+    """Metric -> (S, N) of the runs when their importance is replaced by another kind."""
+    scores = {}
+    for run in runs:
+        test, size = run.dataset.test.take(index), (run.config.image_size,) * 2
+        importance = replaced_importance(kind, run.explained.importance[index], run.config.seed)
+        with on_best_device(run.model):
+            cams, probabilities = swap_importance(run.model, run.inputs(index), importance)
+        found = {"accuracy": (probabilities.argmax(1) == test.labels).float()} | localisation(cams, test.masks)
+        found["iou_with_learned"] = iou(resize_map(cams, size), resize_map(run.explained.cam[index], size))
+        found["effective_channels"] = effective_channels(importance)
+        for metric, values in found.items():
+            scores.setdefault(metric, []).append(values)
+    return {metric: torch.stack(values) for metric, values in scores.items()}
+
+
+def _verdicts(scores: Mapping[str, Mapping[str, Tensor]], sources: Sequence[str]) -> tuple[Verdict, Verdict]:
+    gain = {metric: values - scores["uniform"][metric] for metric, values in scores["learned"].items()}
+    on_object = interval(gain["energy"], sources) if "energy" in gain else None
+    return (
+        judge("E7", on_object, "the data set has no masks of its objects"),
+        judge("E8", interval(gain["accuracy"], sources)),
+    )
+
+
+def _footnote(experiment: Experiment, run: Run, images: int) -> str:
+    share = fin_share(run.model, run.config.image_size)
+    return (
+        f"{experiment.varied}; {images} test images; bars: 95 % intervals over images and models; dashed: as learned.\n"
+        f"Effective channels: exp of the importance's entropy, {run.model.num_features} when it is uniform.\n"
+        f"The FIN holds {share.parameters:.0%} of the parameters and takes {share.multiply_adds:.0%} of the multiply-adds."
+    )

@@ -6,6 +6,7 @@ The tests compare with these files and never write them.
 
 import shutil
 import sys
+from pathlib import Path
 
 import nbformat
 import torch
@@ -47,7 +48,7 @@ def main() -> None:
     outcome = make_figures("embedded")
     if outcome.failed:
         sys.exit(f"lficam: {outcome.failed}")
-    notebooks = {notebook(name): _executed(name) for name in EXPERIMENTS}
+    notebooks = {file: _executed(file) for file in sorted({notebook(name) for name in EXPERIMENTS})}
     with atomic_folder(root / "figures" / "reference") as target:
         for name in EXPERIMENTS:
             for suffix in SUFFIXES:
@@ -59,9 +60,8 @@ def main() -> None:
         nbformat.write(content, file)
 
 
-def _executed(name: str) -> nbformat.NotebookNode:
+def _executed(file: Path) -> nbformat.NotebookNode:
     """A notebook with the outputs of an embedded run, without times, so that the same outputs give the same file."""
-    file = notebook(name)
     content = nbformat.read(file, as_version=4)
     NotebookClient(content, kernel_name="python3", record_timing=False, **QUIET).execute()
     return content

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lficam.errors import InputError
 from lficam.experiments import EXPERIMENTS
+from lficam.outputs import SUFFIXES, code_digest
 from lficam.page import html_page
 from lficam.paths import atomic_file
 from lficam.tables import markdown
@@ -21,7 +22,8 @@ def write_report(folder: Path, profile: str) -> Path:
     Raises InputError if there is no figure.
     """
     files = {name: folder / f"{name}_{plan.slug}.json" for name, plan in EXPERIMENTS.items()}
-    records = {name: json.loads(file.read_text()) for name, file in files.items() if file.is_file()}
+    whole = {name: all(file.with_suffix(suffix).is_file() for suffix in SUFFIXES) for name, file in files.items()}
+    records = {name: json.loads(file.read_text()) for name, file in files.items() if whole[name]}
     if not records:
         raise InputError(f"there is no figure in {folder}: `lficam figures` makes them")
     title = f"LFI-CAM's supplementary material, {profile} profile"
@@ -34,9 +36,10 @@ def write_report(folder: Path, profile: str) -> Path:
         lines += _figure(records[name], files[name])
     target = folder / "REPORT.md"
     text = "\n".join(lines) + "\n"
-    for file, content in ((target, text), (folder / "report.html", html_page(text, folder, title))):
-        with atomic_file(file) as temporary:
-            temporary.write_text(content)
+    with atomic_file(target) as temporary:
+        temporary.write_text(text)
+    with atomic_file(folder / "report.html") as temporary:
+        temporary.write_text(html_page(text, folder, title))
     return target
 
 
@@ -59,13 +62,14 @@ def _claims(records: dict[str, dict]) -> list[str]:
         markdown(pd.DataFrame(rows)),
         "",
         "C1 to C3 are the seed's claims, E1 to E8 this project's own questions. Intervals hold 95 % of bootstrap means: over "
-        "images where one model is looked at, over images and models where there are several; with five models they are too "
-        "narrow. The rules of the verdicts were written before what they judge was measured; they stand with each figure.",
+        "images where one model is looked at, over images and models where there are several. Over three to five models they are "
+        "too narrow: where models differ much they hold the truth in 63 to 80 %, as simulated. The rules of the verdicts were "
+        "written before what they judge was measured; they stand with each figure.",
     ]
 
 
 def _measured(verdict: Mapping[str, Any]) -> dict[str, str]:
-    if verdict["measured"] is None:
+    if verdict.get("measured") is None:
         return {"measured": "", "95 % interval": ""}
     mean, low, high = verdict["measured"]
     return {"measured": f"{mean:.3f}", "95 % interval": f"[{low:.3f}, {high:.3f}]"}
@@ -93,6 +97,8 @@ def _figure(record: dict, file: Path) -> list[str]:
         made += f"; {len(record['runs'])} runs, {record['training_seconds']:.0f} s of training"
         if left_out := record["runs"][0].get("data", {}).get("unreadable"):  # the same for all runs of a figure
             made += f"; {len(left_out)} images that cannot be read were left out"
+    if record["code"] != code_digest():
+        made += ", by another version of this library: `lficam figures` makes it anew"
     return [*lines, "", f"Made with {made}. Everything else: [`{file.name}`]({file.name})."]
 
 

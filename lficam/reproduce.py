@@ -105,10 +105,13 @@ def _make(plans: Sequence[Experiment], untrained: Mapping[str, Exception], outco
         kind.update(dict.fromkeys(names, str(causes[0])))
     elif all(map(is_current, plans)):
         outcome.kept += names
-    elif error := _execute(plans):
-        outcome.failed |= dict.fromkeys(names, error)
     else:
-        outcome.made += names
+        error = _execute(plans)
+        for plan in plans:
+            if error and not plan.file(".json").is_file():  # saved before another one failed
+                outcome.failed[plan.name] = error
+            else:
+                outcome.made.append(plan.name)
 
 
 def notebook(name: str) -> Path:
@@ -156,21 +159,15 @@ def _execute(plans: Sequence[Experiment]) -> str | None:
     target.parent.mkdir(parents=True, exist_ok=True)
     print(f"{', '.join(plan.name for plan in plans)}: notebooks/{source.name}", flush=True)
     parameters = {"profile": plan.profile, "overrides": dict(plan.overrides)}
-    _unfinish(plans)  # a figure without its JSON is not whole, should this be interrupted
+    for plan in plans:
+        plan.file(".json").unlink(missing_ok=True)  # written last: a figure without it is not whole, should this be interrupted
     try:
         papermill.execute_notebook(source, target, parameters, kernel_name="python3", progress_bar=False, **QUIET)
     except papermill.PapermillExecutionError as error:
-        _unfinish(plans)
         return f"notebooks/{source.name}, In [{error.exec_count}]: {error.ename}: {error.evalue} (traceback in {target})"
     except DeadKernelError:
-        _unfinish(plans)
         return f"notebooks/{source.name}: its kernel died, most likely for want of memory"
     return None
-
-
-def _unfinish(plans: Sequence[Experiment]) -> None:
-    for plan in plans:
-        plan.file(".json").unlink(missing_ok=True)
 
 
 def _remove(plans: Sequence[Experiment]) -> None:

@@ -19,6 +19,7 @@ from lficam.config import RunConfig
 from lficam.datasets import load_dataset, sources_of
 from lficam.errors import InputError
 from lficam.inference import Explained, explain_samples, normalize
+from lficam.initialization import initialize
 from lficam.lfi_cam import LFICAM
 from lficam.parallel import fit_side_by_side
 from lficam.paths import atomic_folder, lock, runs_dir
@@ -29,7 +30,7 @@ from lficam.tracking import tracking
 from lficam.training import build_model, train
 from lficam.trunks import is_registered
 
-UNTRAINED_SEED = 1000  # no training starts from these weights
+UNTRAINED_SEED = 1000  # added to a run's own
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,17 @@ class Run:
         return normalize(crops, self.mean, self.std)
 
     def untrained(self, number: int = 0) -> nn.Module:
-        """The same architecture with weights as they are before a training; `number` tells those of one seed apart."""
-        changes = {"seed": self.config.seed + UNTRAINED_SEED + number, "pretrained": False}
-        return build_model(self.config.model_copy(update=changes), len(self.classes)).eval()
+        """The same architecture with weights that have learned nothing: He-normal, every norm at identity.
+
+        Not what its training started from, which may be weights from elsewhere, or timm's residual branches switched off.
+        number: tells the networks of one seed apart.
+        """
+        seed = self.config.seed + UNTRAINED_SEED + number
+        model = build_model(self.config.model_copy(update={"pretrained": False}), len(self.classes))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            initialize(model)
+        return model.eval()
 
 
 def fit_or_load(config: RunConfig) -> Run:

@@ -145,6 +145,11 @@ def pairwise_stability(
     return pd.concat(frames, ignore_index=True)
 
 
+def metrics_at(size: tuple[int, int]) -> list[str]:
+    """The metrics that maps of this size (h, w) can be compared by: all of METRICS, but SSIM only where its window fits."""
+    return [metric for metric in METRICS if metric != "ssim" or min(size) >= WINDOW]
+
+
 def pair_matrix(pairs: "pd.DataFrame", metric: str) -> Tensor:
     """One metric of `pairwise_stability` as `bootstrap.pair_interval` takes it: (S, S, N) float64, symmetric, 0 on the diagonal.
 

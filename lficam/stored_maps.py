@@ -87,12 +87,13 @@ def by_position(name: str, maps: Tensor, ids: Sequence[str], owner: str) -> list
     return list(ids)
 
 
-def collect_maps(names: Sequence[str], folder: Path | None = None, size: int | None = None) -> Collected:
+def collect_maps(names: Sequence[str], folder: Path | None = None, size: int | None = None, images: int | None = None) -> Collected:
     """The maps of several models on the same images.
 
     names: each the id of a run in the store, or a file for `load_maps`.
     folder: the runs explain all images in it (`own_images.list_images`) instead of their test images.
     size: pixels a side at which to compare; when left out that of the runs' images, else of the files' maps.
+    images: at most so many, the first of a seeded shuffle; all when left out.
 
     Files without ids are taken in the order of the first argument that has ids; if none has, their maps are named "0", "1", ...
     Raises InputError for fewer than two names or one given twice, runs that do not see the same images, unknown runs, files that
@@ -107,12 +108,26 @@ def collect_maps(names: Sequence[str], folder: Path | None = None, size: int | N
         raise InputError(f"--folder {folder} is for runs to explain, and {', '.join(names)} are files: leave it out")
     pixels = _size(runs, found, size)
     _check_same_images(runs, folder)
-    images = list_images(folder) if folder else {}
+    files_of_images = list_images(folder) if folder else {}
     for name, run in runs.items():
-        found[name] = _maps_of(run, images) if folder else (list(run.explained.ids), run.explained.cam)
+        found[name] = _maps_of(run, files_of_images) if folder else (list(run.explained.ids), run.explained.cam)
     maps, note = _with_ids({name: found[name] for name in names})
     known = {} if folder else dict(pair for run in runs.values() for pair in zip(run.explained.ids, run.sources(), strict=True))
+    maps = _some(maps, images)
     return Collected(maps, pixels, [known.get(id, id) for id in maps[names[0]][0]], note)
+
+
+def _some(maps: Mapping[str, tuple[list[str], Tensor]], count: int | None) -> dict[str, tuple[list[str], Tensor]]:
+    """The same images of all models, in the first one's order. Different ids are left as they are, to be refused later."""
+    ids = next(iter(maps.values()))[0]
+    if count is None or count >= len(ids) or any(set(own) != set(ids) for own, _ in maps.values()):
+        return dict(maps)
+    chosen = [ids[i] for i in torch.randperm(len(ids), generator=torch.Generator().manual_seed(0))[:count]]
+    some = {}
+    for name, (own, cams) in maps.items():
+        position = {id: i for i, id in enumerate(own)}
+        some[name] = (chosen, cams[[position[id] for id in chosen]])
+    return some
 
 
 def _read(file: Path) -> tuple[object, Tensor]:

@@ -161,4 +161,7 @@ def judge(question: str, measured: Interval | None, why_not: str = "") -> Verdic
     if measured is None:
         return Verdict(question, "not measured", why_not)
     outcome = "supported" if measured.low > margin else "not supported" if measured.high <= margin else "inconclusive"
-    return Verdict(question, outcome, f"{quantity}: {measured}, supported above {margin:+.2f}", measured)
+    mean, low, high = measured
+    # three decimals: with two, what is rounded could seem to contradict the outcome
+    reason = f"{quantity}: {mean:z.3f} [{low:z.3f}, {high:z.3f}], supported above {margin:+.2f}"
+    return Verdict(question, outcome, reason, measured)

@@ -3,20 +3,26 @@ import torch
 from helpers import untrained_run
 
 from lficam.baselines import baseline_maps
-from lficam.class_dependence import partners, shares_of_halves, two_objects_figure
+from lficam.class_dependence import pairs_of_classes, shares_of_halves, two_objects_figure
+from lficam.errors import InputError
 from lficam.experiments import experiment
 
 
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
-        ([0, 1, 0, 1], [1, 2, 3, 0]),
-        ([0, 0, 1, 2], [2, 2, 3, 0]),
-        ([5, 5, 5], [0, 1, 2]),  # nothing else to be had
+        ([0, 1, 0, 1], [[0, 1], [2, 3]]),
+        ([0, 0, 1, 2], [[0, 2], [1, 3]]),
+        ([0, 0, 0, 1, 0], [[0, 3]]),  # the others have nothing to be paired with
     ],
 )
-def test_the_partner_is_the_next_image_of_another_class(labels, expected):
-    assert partners(torch.tensor(labels)).tolist() == expected
+def test_an_image_is_paired_with_the_next_one_of_another_class(labels, expected):
+    assert pairs_of_classes(torch.tensor(labels)).tolist() == expected
+
+
+def test_one_class_cannot_be_paired():
+    with pytest.raises(InputError, match="all 3 images are of one class"):
+        pairs_of_classes(torch.tensor([5, 5, 5]))
 
 
 def test_the_share_of_a_half_worked_by_hand():
@@ -43,15 +49,13 @@ def test_one_map_for_all_classes_has_half_of_itself_on_what_is_asked_for(result)
 
 def test_grad_cams_share_follows_from_its_maps(result):
     runs, figure = result
-    index = experiment("extra6").shown(runs[0].dataset, 100)
-    labels = runs[0].dataset.test.labels[index]
-    other = partners(labels)
+    index = torch.tensor(experiment("extra6").shown(runs[0].dataset, 200))
+    index = index[pairs_of_classes(runs[0].dataset.test.labels[index])]
     shares = []
     for run in runs[4:]:
-        images = run.inputs(index)
-        both = torch.cat([images, images[other]], 3)
-        for side, asked in enumerate((labels, labels[other])):
-            cam = baseline_maps("Grad-CAM", run.model, both, asked)
+        both = torch.cat([run.inputs(index[:, side].tolist()) for side in (0, 1)], 3)
+        for side in (0, 1):
+            cam = baseline_maps("Grad-CAM", run.model, both, run.dataset.test.labels[index[:, side]])
             left = torch.nn.functional.interpolate(cam, (28, 56), mode="bilinear").flatten(2).unflatten(2, (28, 56))
             left = (left - left.amin((2, 3), keepdim=True)) / (left.amax((2, 3), keepdim=True) - left.amin((2, 3), keepdim=True))
             half = left[..., 28 * side : 28 * (side + 1)].sum((1, 2, 3)) / left.sum((1, 2, 3))

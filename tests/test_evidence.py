@@ -8,7 +8,6 @@ from lficam.experiments import experiment
 from lficam.faithfulness import faithfulness
 from lficam.localisation import localisation
 from lficam.stability import spearman
-from lficam.training import build_model
 
 METHODS = ("abn", "lfi-cam-without-fin", "lfi-cam")
 COUNT = 4
@@ -92,7 +91,7 @@ def test_the_last_stage_of_the_cascade_is_the_untrained_network(runs, sane):
     untrained = []
     for run in runs[4:]:
         images = run.inputs(index)
-        model = build_model(run.config.model_copy(update={"seed": run.config.seed + 1000}), len(run.classes)).eval()
+        model = run.untrained()
         with torch.no_grad():
             untrained.append(model.explain(images).cam)
         own.append(spearman(untrained[-1], run.explained.cam[index]))

@@ -23,7 +23,7 @@ from lficam.lfi_cam import LFICAM
 from lficam.own_images import explain_files
 from lficam.paths import data_dir, runs_dir
 from lficam.progress import Progress
-from lficam.runs import fit_missing, fit_or_load, fit_or_load_all, is_stored, load_run, stored_ids, unfinished
+from lficam.runs import Run, fit_missing, fit_or_load, fit_or_load_all, is_stored, load_run, stored_ids, unfinished
 from lficam.samples import Dataset, Samples
 from lficam.trunks import register_trunk
 
@@ -629,3 +629,18 @@ def test_an_image_of_ones_own_is_seen_as_one_of_a_data_set_of_small_images(
     (own,) = given_to_networks[1:]
     assert evaluated.shape == own.shape == (4, 3, 64, 64)
     assert (own - evaluated).abs().max() < 1.5 / 255 / 0.25  # to the very border
+
+
+def test_an_untrained_network_has_learned_nothing_and_uses_every_branch():
+    """timm's residual branches start switched off, by norms of weight 0."""
+    config = RunConfig(dataset="folder", trunk="resnet18", method="lfi-cam", seed=3)
+    run = Run("a", config, None, [], {}, {}, {}, ("cat", "dog"), (0, 0, 0), (1, 1, 1))
+    state = torch.random.get_rng_state()
+    networks = [run.untrained(number) for number in (0, 0, 1)]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    weights = [network.state_dict() for network in networks]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not torch.equal(weights[0]["trunk.layer4.0.conv1.weight"], weights[2]["trunk.layer4.0.conv1.weight"])
+    norms = [layer for layer in networks[0].modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert all(torch.equal(norm.weight, torch.ones_like(norm.weight)) for norm in norms)
+    assert not networks[0].training
