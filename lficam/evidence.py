@@ -25,7 +25,8 @@ from lficam.stability import spearman
 from lficam.tables import with_interval
 from lficam.verdicts import judge
 
-IMAGES = 100  # the first of a seeded shuffle: to judge a map takes 40 forward passes an image
+# How many test images, the first of a seeded shuffle. To judge a map takes 40 forward passes an image, to check one about 7.
+JUDGED, CHECKED = 50, 100
 BATCH = 64
 
 OWN, ABN, MEAN, GRAD_CAM, RANDOM = "LFI-CAM's own map", "ABN's own map", "mean features, without FIN", "Grad-CAM", "random map"
@@ -41,7 +42,7 @@ LABELS = {
 
 def faithfulness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Extra figure 4: the models' own maps beside those of other methods for the same models; E4, E5."""
-    index = experiment.shown(runs[0].dataset, IMAGES)
+    index = experiment.shown(runs[0].dataset, JUDGED)
     sources = runs[0].sources(index)
     scores = _scores(runs, index)
     gain = {name: found["insertion"] - found["deletion"] for name, found in scores.items()}
@@ -100,7 +101,7 @@ def _maps_to_judge(run: Run, images: Tensor, classes: Tensor, index: Sequence[in
 
 def sanity_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Extra figure 5: rank correlation with the trained model's map while the weights are drawn anew, from the output on; E6."""
-    index = experiment.shown(runs[0].dataset, IMAGES)
+    index = experiment.shown(runs[0].dataset, CHECKED)
     sources = runs[0].sources(index)
     found, untrained = _cascades(runs, index)
     measured = {name: {stage: interval(values, sources) for stage, values in of_map.items()} for name, of_map in found.items()}

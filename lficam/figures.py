@@ -10,6 +10,7 @@ from io import BytesIO
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -69,9 +70,13 @@ class Result:
         return f"<{self.experiment.name}: {self.experiment.title}>"
 
     def _repr_png_(self) -> bytes:
-        buffer = BytesIO()
-        self.draw().savefig(buffer, format="png", dpi=NOTEBOOK_DPI)
-        return buffer.getvalue()
+        drawn, small = BytesIO(), BytesIO()
+        self.draw().savefig(drawn, format="png", dpi=NOTEBOOK_DPI)
+        picture = Image.open(drawn).convert("RGB")
+        if not isinstance(self.drawing, Grid):
+            picture = picture.quantize(256)  # enough for a chart, at a third of the size
+        picture.save(small, format="png", optimize=True)
+        return small.getvalue()
 
 
 def pictures(run: Run, indices: Sequence[int]) -> dict[str, Tensor]:

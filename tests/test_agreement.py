@@ -142,3 +142,11 @@ def test_seeds_are_judged_by_a_question_of_their_own():
     result = evidence(by_chance, lambda k: about_the_image(), name="extra3", seed=range(5))
     assert list(outcomes(result)) == ["E2"]
     assert "5 seeds of each method" in result.drawing.footnote
+
+
+def test_images_too_small_for_ssim_are_compared_without_it():
+    plan = experiment("extra1")
+    runs = [run for method in plan.methods for run in runs_of(method, by_chance, image_size=[8] * 5)]
+    result = stability_evidence(plan, runs)
+    assert "ssim" not in result.table
+    assert {"iou", "spearman"} <= set(result.table)

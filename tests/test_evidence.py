@@ -3,7 +3,7 @@ import torch
 from helpers import untrained_run
 
 from lficam.baselines import baseline_maps, random_maps
-from lficam.evidence import IMAGES, faithfulness_figure, sanity_figure
+from lficam.evidence import CHECKED, JUDGED, faithfulness_figure, sanity_figure
 from lficam.experiments import experiment
 from lficam.faithfulness import faithfulness
 from lficam.localisation import localisation
@@ -30,7 +30,7 @@ def sane(runs):
 
 def judged(run, name):
     """One map's scores, made directly."""
-    index = experiment("extra4").shown(run.dataset, IMAGES)
+    index = experiment("extra4").shown(run.dataset, JUDGED)
     images, classes = run.inputs(index), run.explained.probabilities[index].argmax(1)
     cams = {
         "LFI-CAM's own map": run.explained.cam[index],
@@ -87,7 +87,7 @@ def test_the_classifier_does_not_change_a_map_made_before_it(sane):
 
 
 def test_the_last_stage_of_the_cascade_is_the_untrained_network(runs, sane):
-    index, own, between = experiment("extra5").shown(runs[0].dataset, IMAGES), [], []
+    index, own, between = experiment("extra5").shown(runs[0].dataset, CHECKED), [], []
     untrained = []
     for run in runs[4:]:
         images = run.inputs(index)

@@ -1,6 +1,7 @@
 """The files beside the library: they must agree with each other and with the code."""
 
 import csv
+import json
 import re
 import subprocess
 import sys
@@ -128,3 +129,15 @@ def test_the_costs_in_the_readme_are_the_counted_ones():
         assert re.search(rf"^\| {number} \| .* \| {trainings} \| {quick:g}·10¹⁵, .* \| {paper:,.0f}·10¹⁵, .* \|$", text, re.M), (
             number
         )
+
+
+def test_the_verdicts_in_the_readme_are_those_of_the_reference():
+    text = (ROOT / "README.md").read_text()
+    rows = [line for line in text.splitlines() if line.endswith("** |")]
+    for file in sorted((ROOT / "figures" / "reference").glob("*.json")):
+        record = json.loads(file.read_text())
+        for verdict in record["verdicts"]:
+            mean, low, high = verdict["measured"]
+            number = re.search(r"\d+$", record["name"])[0]
+            expected = f" {mean:z.3f} | [{low:z.3f}, {high:z.3f}] | **{verdict['outcome']}** |"
+            assert [row for row in rows if row.endswith(expected) and f"| {number} |" in row], (file.name, verdict)

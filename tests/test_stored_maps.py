@@ -213,6 +213,20 @@ def test_without_ids_maps_are_in_the_order_of_the_first_that_has_them(tmp_path):
     assert collected.note == f"maps without ids are paired by position like the ids of {named}: {plain}"
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 100])
+def test_some_images_are_the_same_ones_of_every_model(count, tmp_path):
+    one = stored(tmp_path / "one.npy", np.array(ROWS, float), ["x", "y", "z"])
+    two = stored(tmp_path / "two.npy", np.array(ROWS, float)[::-1].copy(), ["z", "y", "x"])
+    some = collect_maps([str(one), str(two)], images=count)
+    (ids, cams), (other_ids, other_cams) = some.maps.values()
+    assert len(set(ids)) == len(some.sources) == min(count, 3)
+    found, other = dict(zip(ids, cams, strict=True)), dict(zip(other_ids, other_cams, strict=True))
+    assert found.keys() == other.keys()
+    for id in ids:
+        assert torch.equal(found[id], other[id])
+        assert torch.equal(found[id], NORMALISED["xyz".index(id)])
+
+
 def test_where_nothing_has_ids_all_are_paired_by_position(tmp_path):
     a, b = stored(tmp_path / "a.npy", np.array(A + B)), stored(tmp_path / "b.pt", torch.tensor(B + C))
     collected = collect_maps([str(a), str(b)])
