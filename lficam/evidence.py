@@ -26,7 +26,7 @@ from lficam.tables import with_interval
 from lficam.verdicts import judge
 
 # How many test images, the first of a seeded shuffle. To judge a map takes 40 forward passes an image, to check one about 7.
-JUDGED, CHECKED = 50, 100
+JUDGED, CHECKED = 35, 60
 BATCH = 64
 
 OWN, ABN, MEAN, GRAD_CAM, RANDOM = "LFI-CAM's own map", "ABN's own map", "mean features, without FIN", "Grad-CAM", "random map"
