@@ -116,6 +116,7 @@ def test_fresh_trains_and_draws_again(tmp_path, monkeypatch):
     monkeypatch.setenv("LFICAM_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(reproduce, "_execute", lambda plans: None)
+    monkeypatch.setattr(reproduce, "write_report", lambda folder, profile: None)
     trained = []
     monkeypatch.setattr(runs, "_fit", lambda id, config, progress: trained.append(id))
     overrides = {"epochs": 1}
@@ -133,6 +134,7 @@ def test_fresh_forgets_a_training_that_was_interrupted(tmp_path, monkeypatch):
     monkeypatch.setenv("LFICAM_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(reproduce, "_execute", lambda plans: None)
+    monkeypatch.setattr(reproduce, "write_report", lambda folder, profile: None)
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
     monkeypatch.setitem(RECIPES, "digits-imagenet", RECIPES["digits-imagenet"]._replace(train=24, test=10))
     overrides = {"epochs": 3}
@@ -163,6 +165,7 @@ def test_fresh_keeps_the_unfinished_trainings_of_other_figures(tmp_path, monkeyp
     monkeypatch.setenv("LFICAM_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(reproduce, "_execute", lambda plans: None)
+    monkeypatch.setattr(reproduce, "write_report", lambda folder, profile: None)
     monkeypatch.setattr(runs, "_fit", lambda id, config, progress: None)
     for name in ("fig1", "fig2"):
         for config in experiment(name).configs():
