@@ -4,7 +4,7 @@ PROFILE ?= embedded
 BIN     := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test lab reference lock clean
+.PHONY: help figures test lab explorer reference lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: .venv/ready  ## every test, every notebook by nbval, and the linter (under
 lab: .venv/ready  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
+explorer: .venv/ready  ## the explorer as a page without code, for this machine alone: prints its address
+	$(BIN)/voila notebooks/07_explorer.ipynb --Voila.ip=127.0.0.1 --strip_sources=True --theme=light
+
 reference: .venv/ready  ## maintainers: remake figures/reference and the outputs stored in the notebooks
 	$(BIN)/python -m lficam.reference
 
@@ -28,7 +31,7 @@ lock:  ## maintainers: pin the newest versions that pyproject.toml allows (needs
 		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
 
 clean:  ## remove the virtual environment and everything generated; data/ stays
-	rm -rf .venv *.egg-info .pytest_cache .ruff_cache runs figures/embedded* figures/quick* figures/paper*
+	rm -rf .venv *.egg-info .pytest_cache .ruff_cache runs figures/embedded* figures/quick* figures/paper* figures/explorer
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is made anew whenever the lock or the package's own requirements change.

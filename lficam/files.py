@@ -159,7 +159,7 @@ def read_image(file: Path, side: int) -> tuple[np.ndarray, tuple[int, int]]:
 
 
 # What a damaged file makes Pillow stumble over, in its decoders and in EXIF blocks; its own errors are OSErrors without a number.
-_DAMAGED = (
+DAMAGED = (
     *(OSError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, EOFError),
     *(struct.error, zlib.error, Image.DecompressionBombError),
 )
@@ -188,7 +188,7 @@ def _open(file: Path, least: int | None = None) -> Image.Image:
             return upright.convert("RGB")
     except FileNotFoundError:
         raise InputError(f"no image at {file}: check the path") from None
-    except _DAMAGED as error:
+    except DAMAGED as error:
         # The disk, the network, too many open files: not the image. EINVAL is: it sends us to a place that no file can have.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise

@@ -16,7 +16,9 @@ from lficam.experiments import EXPERIMENTS, experiment
 from lficam.outputs import SUFFIXES
 from lficam.paths import atomic_folder, repository
 from lficam.plots import DPI, Grid, Panel, draw_grid, rounded
-from lficam.reproduce import QUIET, make_figures, notebook
+from lficam.reproduce import QUIET, make_figures
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def synthetic() -> tuple[Grid, dict[str, torch.Tensor]]:
@@ -48,7 +50,7 @@ def main() -> None:
     outcome = make_figures("embedded")
     if outcome.failed:
         sys.exit(f"lficam: {outcome.failed}")
-    notebooks = {file: _executed(file) for file in sorted({notebook(name) for name in EXPERIMENTS})}
+    notebooks = {file: _executed(file) for file in sorted((root / "notebooks").glob("*.ipynb"))}
     with atomic_folder(root / "figures" / "reference") as target:
         for name in EXPERIMENTS:
             for suffix in SUFFIXES:
@@ -61,9 +63,12 @@ def main() -> None:
 
 
 def _executed(file: Path) -> nbformat.NotebookNode:
-    """A notebook with the outputs of an embedded run, without times, so that the same outputs give the same file."""
+    """A notebook with the outputs of an embedded run, without times and widgets, so that the same outputs give the same file."""
     content = nbformat.read(file, as_version=4)
-    NotebookClient(content, kernel_name="python3", record_timing=False, **QUIET).execute()
+    NotebookClient(content, kernel_name="python3", record_timing=False, store_widget_state=False, **QUIET).execute()
+    for cell in content.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET, None)  # nothing without its state, and shown in place of the picture
     return content
 
 

@@ -23,7 +23,8 @@ errors paths progress cam initialization cifar_trunks timm_trunks trunks pretrai
 digits folders torchvision_sets datasets config inference checkpoint training provenance tracking parallel runs profiles
 experiments bootstrap stability localisation faithfulness baselines sanity importance verdicts tables plots charts architecture
 figures agreement evidence class_dependence fin_worth outputs page report reproduce reference catalogue own_images stored_maps
-evaluate cli __main__
+evaluate gallery probes canvas state sentences scenes views screen upload widgets thumbnails first_runs controls explorer
+cli __main__
 """
 
 
@@ -52,7 +53,7 @@ def test_conda_installs_the_very_same_lock():
 def test_the_installed_versions_are_the_locked_ones():
     from importlib.metadata import version
 
-    for package in ("torch", "torchvision", "timm", "matplotlib", "papermill"):
+    for package in ("torch", "torchvision", "timm", "matplotlib", "papermill", "voila"):
         (pinned,) = re.findall(rf"^{package}==(\S+)", LOCK, re.M)
         assert version(package) == pinned
 
