@@ -1,12 +1,16 @@
 import json
+from collections.abc import Iterator
 
 import pytest
+import tiny_runs
 import torch
 from helpers import REFERENCE, file_of
 
 from lficam.experiments import EXPERIMENTS, Experiment, experiment
+from lficam.gallery import browse
 from lficam.provenance import sha256
 from lficam.reproduce import Outcome, make_figures
+from lficam.state import State
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +45,23 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[str, ...]]]:
+    """Ids of runs with random weights, by method, in a store of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LFICAM_RUNS", str(tmp_path_factory.mktemp("runs")))
+        yield tiny_runs.store_all()
+
+
+@pytest.fixture(scope="module")
+def images(runs: dict[str, tuple[str, ...]]) -> list[str]:
+    """Ids of their test images."""
+    return browse(runs["lfi-cam"][0])
+
+
+@pytest.fixture(scope="module")
+def states(runs: dict[str, tuple[str, ...]]) -> dict[str, State]:
+    """A state of the explorer for each view."""
+    return tiny_runs.states(runs)

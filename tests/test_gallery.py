@@ -26,11 +26,6 @@ from lficam.own_images import read_images
 from lficam.stability import iou
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    yield from tiny_runs.kept_in(tmp_path_factory.mktemp("runs"))
-
-
 @pytest.fixture
 def lfi_cam(runs):
     return runs["lfi-cam"][0]

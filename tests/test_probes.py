@@ -3,27 +3,15 @@
 from itertools import combinations
 
 import pytest
-import tiny_runs
 import torch
 
 from lficam import gallery, probes
 from lficam.baselines import baseline_maps
 from lficam.cam import normalize_map, resize_map
 from lficam.errors import InputError
-from lficam.gallery import browse, picture, run_of
+from lficam.gallery import picture, run_of
 from lficam.probes import answer, box_of, channels, compared, grad_cam, hidden, iou_matrix, ranked, with_channels
 from lficam.stability import iou
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    yield from tiny_runs.kept_in(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="module")
-def images(runs):
-    return browse(runs["lfi-cam"][0])
-
 
 BOX = (4, 6, 10, 20)  # rows 4 to 9, columns 6 to 19
 

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
-import tiny_runs
 import torch
 from helpers import check_text
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,16 +19,6 @@ from lficam.probes import answer, box_of, compared, grad_cam, hidden, with_chann
 from lficam.sentences import agreement, setting, similarity
 from lficam.state import TITLES, WIDTHS
 from lficam.views import draw_view
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    yield from tiny_runs.kept_in(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="module")
-def states(runs):
-    return tiny_runs.states(runs)
 
 
 class Panel(NamedTuple):

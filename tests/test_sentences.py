@@ -7,7 +7,6 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-import tiny_runs
 import torch
 from tiny_runs import encoded, noise
 
@@ -31,16 +30,6 @@ from lficam.sentences import (
     top_classes,
 )
 from lficam.stability import iou
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    yield from tiny_runs.kept_in(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="module")
-def states(runs):
-    return tiny_runs.states(runs)
 
 
 @pytest.fixture

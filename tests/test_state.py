@@ -14,17 +14,6 @@ from lficam.experiments import experiment
 from lficam.gallery import add_upload, picture, run_of
 from lficam.state import COLOR_MAPS, TITLES, WIDTHS, State, check, page_width
 
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    yield from tiny_runs.kept_in(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="module")
-def states(runs):
-    return tiny_runs.states(runs)
-
-
 REFUSED = {
     "view": ({"view": "all"}, "unknown view 'all': expected one of methods, settings, fin, occlusion"),
     "colour map": ({"color_map": "jet"}, "unknown colour map 'jet': expected one of inferno, viridis, cividis, gray"),

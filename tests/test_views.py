@@ -7,7 +7,6 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-import tiny_runs
 import torch
 from PIL import Image
 from tiny_runs import encoded, noise
@@ -20,21 +19,6 @@ from lficam.lfi_cam import LFICAM
 from lficam.plots import DPI
 from lficam.state import COLOR_MAPS, TITLES, WIDTHS, State
 from lficam.views import caption, draw_view, panel_at, render, save_view
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    yield from tiny_runs.kept_in(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture(scope="module")
-def images(runs):
-    return browse(runs["lfi-cam"][0])
-
-
-@pytest.fixture(scope="module")
-def states(runs):
-    return tiny_runs.states(runs)
 
 
 def pixels(png):

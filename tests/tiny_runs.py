@@ -4,7 +4,6 @@ import json
 from io import BytesIO
 
 import numpy as np
-import pytest
 import torch
 from helpers import with_random_statistics
 from PIL import Image
@@ -47,13 +46,6 @@ def store_all():
     for seed, config in enumerate([*five, *seeds[:2]]):
         ids[config.method] = (*ids.get(config.method, ()), store(config, digits, seed))
     return ids
-
-
-def kept_in(folder):
-    """For a fixture: `store_all` into a folder, which is the store as long as the fixture lives."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LFICAM_RUNS", str(folder))
-        yield store_all()
 
 
 def states(ids):
