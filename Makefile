@@ -12,7 +12,7 @@ help:  ## this list
 figures: .venv/ready  ## train what is missing, execute the notebooks, write figures/<profile>/ with its report.html
 	$(BIN)/lficam figures --profile $(PROFILE)
 
-test: .venv/ready  ## every test, every notebook by nbval, and the linter (under 15 minutes on 2 cores)
+test: .venv/ready  ## every test, every notebook by nbval, and the linter (under 20 minutes on 2 cores)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pytest
