@@ -54,14 +54,20 @@ def entries(profile: str = "embedded", overrides: Mapping[str, Any] | None = Non
     """The trained runs that the figures of a profile are made from, in the order of the figures; none if there are none yet.
 
     overrides: fields of RunConfig for every training, as for `experiments.experiment`.
-    Figures whose data is missing, and damaged runs, are left out. Raises InputError for an unknown profile or override.
+    Figures whose data is missing or that the overrides do not fit, and damaged runs, are left out. Raises InputError for an unknown
+    profile, or overrides that no figure with trainings can have.
     """
-    found = {}
+    found, fits, refused = {}, False, None
     for name in EXPERIMENTS:
         try:
             configs = experiment(name, profile, overrides).configs()
         except MissingDataError:
+            fits = True
             continue
+        except InputError as error:
+            refused = refused or error
+            continue
+        fits = fits or bool(configs)
         for config in configs:
             id = config.run_id()
             if id in found or not is_stored(id):
@@ -72,6 +78,8 @@ def entries(profile: str = "embedded", overrides: Mapping[str, Any] | None = Non
                 continue
             _configs[id] = config
             found[id] = Entry(id, config.dataset, config.method, variant(config), accuracy)
+    if refused and not fits:
+        raise refused
     return list(found.values())
 
 

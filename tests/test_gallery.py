@@ -73,6 +73,23 @@ def test_a_figure_whose_data_is_missing_keeps_no_other_from_being_looked_at(runs
     assert [entry.run_id for entry in entries(overrides=tiny_runs.OVERRIDES)] == list(runs["catdog"])
 
 
+def test_figures_that_the_overrides_do_not_fit_are_left_out(runs, monkeypatch):
+    """As Figure 1 of `quick`, which starts from weights that there are for ImageNet-size networks alone."""
+
+    def not_fitting(name, *options):
+        if name != "fig6":
+            raise InputError(f"no pretrained weights for {name}")
+        return experiment(name, *options)
+
+    monkeypatch.setattr(gallery, "experiment", not_fitting)
+    assert [entry.run_id for entry in entries(overrides=tiny_runs.OVERRIDES)] == list(runs["catdog"])
+
+
+def test_overrides_that_fit_no_figure_are_refused():
+    with pytest.raises(InputError, match="'colour' cannot be overridden"):
+        entries(overrides={"colour": "red"})
+
+
 def test_an_unknown_profile_is_refused():
     with pytest.raises(InputError, match="unknown profile 'large'"):
         entries("large")
