@@ -20,7 +20,6 @@ from traitlets import Bunch
 from lficam.controls import GRAD_CAM, METHODS, Controls, comparable
 from lficam.datasets import dataset_info
 from lficam.errors import InputError
-from lficam.figures import NAMES
 from lficam.gallery import ORDERS, UPLOAD, Entry, add_upload, browse, entries, run_of, too_large
 from lficam.paths import figures_dir
 from lficam.probes import channels
@@ -30,7 +29,7 @@ from lficam.widgets import choose_from, show, small
 
 _WITH_MAPS = ("methods", "occlusion")  # the views whose maps can be chosen
 _NOTHING_CHOSEN = {
-    **dict.fromkeys(_WITH_MAPS, f"no network is chosen: tick at least one of {', '.join(NAMES[method] for method in METHODS)}"),
+    **dict.fromkeys(_WITH_MAPS, "no network is chosen: tick at least one below the picture"),
     "settings": "no method has two trained models on this data set: choose another one under Data",
     "fin": "LFI-CAM has not been trained with this setting: choose another one under Setting",
 }
@@ -235,7 +234,7 @@ class Explorer(Controls):
         with self._quietly():
             choose_from(self.variant, {entry.variant: entry.variant for entry in own})
             choose_from(self.compared, comparable(own))
-            choose_from(self.label, {"all": None} | {name: name for name in classes})
+            choose_from(self.label, {"all": ""} | {name: name for name in classes})
             self.wrong_only.value, self.order.value = False, ORDERS[0]
         self._fill_variant()
         self._browse()
@@ -275,7 +274,7 @@ class Explorer(Controls):
         run, others = self._browsed(), () if self.order.value == ORDERS[0] else self.compared.value or ()
         with self.error.watch("images"):
             with self.thumbnails.searching():
-                ids = browse(run, self.label.value, self.wrong_only.value, self.order.value, others)
+                ids = browse(run, self.label.value or None, self.wrong_only.value, self.order.value, others)
             self.thumbnails.show(run, ids)
 
     def _draw(self, image: str = "") -> None:

@@ -253,7 +253,7 @@ def test_without_any_map_the_last_picture_stays(explorer):
     for method in METHODS:
         assert said(explorer) == ""  # Grad-CAM is there whichever of them is
         explorer.maps[method].value = False
-    assert said(explorer) == "no network is chosen: tick at least one of LFI-CAM, LFI-CAM without FIN, ABN"
+    assert said(explorer) == "no network is chosen: tick at least one below the picture"
     last = picture(explorer)
     explorer.maps["lfi-cam"].value = True
     assert said(explorer) == ""
@@ -303,15 +303,17 @@ def test_filters(explorer):
     before, run = picture(explorer), run_of(explorer.state().runs[0])
     wrong = (run.explained.probabilities.argmax(1) != run.dataset.test.labels).tolist()
     name = run.classes[1]
-    for label, only in ((name, False), (None, True), (name, True)):
+    for label, only in ((name, False), ("", True), (name, True)):
         explorer.label.value, explorer.wrong_only.value = label, only
         expected = {
             id
             for id, kind, missed in zip(run.dataset.test.ids, run.dataset.test.labels.tolist(), wrong, strict=True)
-            if (label is None or kind == 1) and (missed or not only)
+            if (not label or kind == 1) and (missed or not only)
         }
         assert set(explorer.thumbnails._ids) == expected
         assert len(expected) < len(wrong)
+    explorer.label.value = ""
+    assert explorer.label.label == "all"  # nothing would be shown for a value of None
     assert picture(explorer) == before  # it stays until another one is chosen
 
 
