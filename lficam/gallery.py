@@ -226,10 +226,10 @@ def _read(key: str, side: int) -> tuple[np.ndarray, tuple[int, int]]:
     """An uploaded picture as `read_image` returns it."""
     if key not in _uploads:
         raise InputError(f"your picture is no longer kept (the last {KEPT_UPLOADS} are): upload it again")
-    return _quiet(_uploads[key], side)
+    return _read_quietly(_uploads[key], side)
 
 
-def _quiet(content: bytes, side: int) -> tuple[np.ndarray, tuple[int, int]]:
+def _read_quietly(content: bytes, side: int) -> tuple[np.ndarray, tuple[int, int]]:
     with warnings.catch_warnings():  # of what has been accepted nothing matters
         warnings.simplefilter("ignore")
         return read_image(BytesIO(content), side)
@@ -241,7 +241,7 @@ def _checked(name: str, content: bytes) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             readable = _readable(name, content)
-        _quiet(readable, 64)
+        _read_quietly(readable, 64)
         return readable
     except UnreadableImageError as error:
         raise InputError(f"{name} is damaged ({error.why}): choose another picture") from None

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from lficam.canvas import HEADING, LINE, MARGIN, SMALL, TEXT, Page, Square
 from lficam.gallery import picture, run_of
-from lficam.probes import Answer, Box, answer, compared, hidden, ranked, with_channels
+from lficam.probes import Answer, Box, answer, compared, hidden, iou_matrix, ranked, with_channels
 from lficam.sentences import (
     agreement,
     effect,
@@ -80,7 +80,7 @@ def _settings(state: State) -> Page:
     runs, pixels = [run_of(id) for id in state.runs], picture(state.runs[0], state.image)
     maps = [compared(run.id, answer(run.id, state.image).cam) for run in runs]
     names = [f"model {number}\n{setting(run)}" for number, run in enumerate(runs, 1)]
-    matrix = similarity(state)
+    matrix = iou_matrix(maps, state.threshold)
     grid, (mean, *others) = _Grid(state, _columns(state, len(runs)), names, 1.6, 0.25), agreement(matrix, state.threshold)
     y, side = grid.bottom(len(runs)) + 0.35, min(1.62, 0.41 * state.width)
     x = MARGIN + side + 0.5  # of the matrix
