@@ -24,7 +24,7 @@ explorer: .venv/ready  ## the explorer as a page without code, for this machine 
 	$(BIN)/voila notebooks/07_explorer.ipynb --Voila.ip=127.0.0.1 --strip_sources=True --theme=light
 
 reference: .venv/ready  ## maintainers: remake figures/reference and the outputs stored in the notebooks
-	$(BIN)/python -m lficam.reference
+	$(BIN)/python -m lficam.reproduce.reference
 
 lock:  ## maintainers: pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile --universal --python-version 3.11 --extra dev --no-annotate --quiet --upgrade \

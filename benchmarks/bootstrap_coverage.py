@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from lficam.bootstrap import interval, pair_interval
+from lficam.metrics.bootstrap import interval, pair_interval
 
 IMAGES, SIMULATIONS, SAMPLES = 200, 1000, 500
 MU, SD_IMAGES, SD_NOISE = 0.6, 0.2, 0.15

@@ -2,8 +2,8 @@
 
 The published settings are for data sets of up to a million images; the embedded ones have 1,600. Every candidate rule
 multiplies all learning rates by one factor and all batch sizes by another. The rule with the highest mean training accuracy over
-the five settings and both methods is the one in `lficam/experiments.py`: (1, 1/8), with 0.841. It lies at a corner of what was
-tried; a wider search might find better. No map is looked at here.
+the five settings and both methods is the one in `lficam/figures/profiles.py`: (1, 1/8), with 0.841. It lies at a corner of what
+was tried; a wider search might find better. No map is looked at here.
 
     python benchmarks/embedded_rule.py     (about 12 minutes on 2 cores; writes embedded_rule.csv beside this file)
 """
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lficam.config import RunConfig
-from lficam.datasets import load_dataset
-from lficam.profiles import SETTINGS
-from lficam.training import train
+from lficam.data.datasets import load_dataset
+from lficam.figures.profiles import SETTINGS
+from lficam.training.config import RunConfig
+from lficam.training.loop import train
 
 RULES = [(1, 1 / 8), (1 / 2, 1 / 8), (1 / 4, 1 / 8), (1, 1 / 4), (1 / 2, 1 / 4)]  # factors of learning rate and batch size
 DATASET = "digits-stl10"

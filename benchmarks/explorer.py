@@ -18,9 +18,9 @@ import pandas as pd
 from ipywidgets import Dropdown
 from PIL import Image
 
-from lficam.controls import VIEWS
 from lficam.explorer import Explorer
-from lficam.views import _drawn
+from lficam.explorer.controls import VIEWS
+from lficam.explorer.render import _drawn
 
 IMAGES = 10
 rows = []

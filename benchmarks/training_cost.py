@@ -11,10 +11,10 @@ from dataclasses import replace
 import pandas as pd
 import torch
 
-from lficam.architecture import multiply_adds
-from lficam.config import RunConfig
-from lficam.experiments import COMPARISON, EXPERIMENTS, Experiment
-from lficam.training import build_model
+from lficam.figures.architecture import multiply_adds
+from lficam.figures.experiments import COMPARISON, EXPERIMENTS, Experiment
+from lficam.training.config import RunConfig
+from lficam.training.loop import build_model
 
 TRAIN = {"cifar10": 50_000, "cifar100": 50_000, "stl10": 5_000, "imagenet": 1_281_167, "catdog": 20_000}  # images
 CLASSES = {"cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 1000, "catdog": 2}

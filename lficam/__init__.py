@@ -5,15 +5,15 @@ logits = model(images)           # a plain classifier
 cam = model.explain(images).cam  # (N, 1, u, v) in [0, 1]: where it looked
 """
 
-from lficam.abn import ABN
-from lficam.cam import Explanation
-from lficam.config import RunConfig
 from lficam.errors import InputError
-from lficam.experiments import experiment
-from lficam.lfi_cam import LFICAM
-from lficam.runs import Run, fit_or_load, load_run
-from lficam.stability import iou, iou_published, pairwise_stability
-from lficam.trunks import register_trunk, trunk
+from lficam.figures.experiments import experiment
+from lficam.metrics.stability import iou, iou_published, pairwise_stability
+from lficam.model.abn import ABN
+from lficam.model.cam import Explanation
+from lficam.model.lfi_cam import LFICAM
+from lficam.model.trunks import register_trunk, trunk
+from lficam.training.config import RunConfig
+from lficam.training.runs import Run, fit_or_load, load_run
 
 __all__ = [
     "ABN",

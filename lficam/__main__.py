@@ -1,5 +1,5 @@
 """`python -m lficam` is the command line."""
 
-from lficam.cli import main
+from lficam.cli.commands import main
 
 main()

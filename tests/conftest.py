@@ -6,11 +6,11 @@ import tiny_runs
 import torch
 from helpers import REFERENCE, file_of
 
-from lficam.experiments import EXPERIMENTS, Experiment, experiment
-from lficam.gallery import browse
+from lficam.explorer.gallery import browse
+from lficam.explorer.state import State
+from lficam.figures.experiments import EXPERIMENTS, Experiment, experiment
 from lficam.provenance import sha256
-from lficam.reproduce import Outcome, make_figures
-from lficam.state import State
+from lficam.reproduce.notebooks import Outcome, make_figures
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from torch import nn
 
-from lficam.cli import main
-from lficam.config import RunConfig
-from lficam.datasets import load_dataset
-from lficam.experiments import Experiment
+from lficam.cli.commands import main
+from lficam.data.datasets import load_dataset
+from lficam.figures.experiments import Experiment
 from lficam.paths import figures_dir, repository
-from lficam.runs import Run
-from lficam.training import build_model
+from lficam.training.config import RunConfig
+from lficam.training.loop import build_model
+from lficam.training.runs import Run
 
 REFERENCE = repository() / "figures" / "reference"  # written by `make reference` alone
 BOUNDS = repository() / "tests" / "embedded_bounds.csv"  # written by tests/measure_bounds.py alone

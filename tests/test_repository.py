@@ -1,5 +1,6 @@
 """The files beside the library: they must agree with each other and with the code."""
 
+import ast
 import csv
 import json
 import re
@@ -17,15 +18,9 @@ LOCK = (ROOT / "requirements.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-# A module imports only from its left.
-ORDER = """
-errors paths progress cam initialization cifar_trunks timm_trunks trunks pretrained lfi_cam abn augmentation samples files
-digits folders torchvision_sets datasets config inference checkpoint training provenance tracking parallel runs profiles
-experiments bootstrap stability localisation faithfulness baselines sanity importance verdicts tables plots charts architecture
-figures agreement evidence class_dependence fin_worth outputs page report reproduce reference catalogue own_images stored_maps
-evaluate gallery probes canvas state sentences scenes views screen upload widgets thumbnails first_runs controls explorer
-cli __main__
-"""
+# The rooms of the library: one imports only from those in a row above its own. The ground are the modules beside the rooms.
+ORDER = [{"ground"}, {"model"}, {"data", "metrics"}, {"training"}, {"figures"}, {"reproduce", "explorer"}, {"cli"}]
+FRONT_DOORS = {"__init__.py", "__main__.py"}  # of the ground: they lead to the public names and to the command line
 
 
 def name_of(requirement):
@@ -96,13 +91,64 @@ def test_import_is_light():
     assert done.stdout.strip() == "[]"
 
 
-def test_modules_import_only_from_their_left():
-    order = ORDER.split()
-    files = {file.stem: file.read_text() for file in (ROOT / "lficam").glob("*.py") if file.stem != "__init__"}
-    assert set(files) == set(order)
-    for name, text in files.items():
-        imported = re.findall(r"^\s*from lficam\.(\w+) import", text, re.M)
-        assert all(order.index(module) < order.index(name) for module in imported), name
+def room_of(name):
+    """Of a module such as lficam.model.cam, or of a name in it; those of the ground have no package."""
+    room = [*name.split("."), "", ""][1]
+    return room if any(room in row for row in ORDER) else "ground"
+
+
+def imported(source):
+    """Every module of the library, or name in one, that a source imports, also inside functions."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "lficam")
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "relative imports do not say which room they mean"
+            if node.module.split(".")[0] == "lficam":
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def against_the_direction(room, source):
+    row = next(k for k, rooms in enumerate(ORDER) if room in rooms)
+    allowed = {room}.union(*ORDER[:row])
+    return [name for name in imported(source) if room_of(name) not in allowed]
+
+
+def test_rooms_import_only_from_those_above():
+    sources = {file.relative_to(ROOT / "lficam"): file.read_text() for file in (ROOT / "lficam").rglob("*.py")}
+    rooms = {file: file.parts[0] if len(file.parts) > 1 else "ground" for file in sources}
+    assert {room for row in ORDER for room in row} == set(rooms.values())
+    for file, source in sources.items():
+        if str(file) not in FRONT_DOORS:
+            assert against_the_direction(rooms[file], source) == [], file
+
+
+@pytest.mark.parametrize(
+    ("room", "source"),
+    [
+        ("model", "from lficam.data.samples import Samples"),
+        ("ground", "def f():\n    from lficam.model import cam"),
+        ("metrics", "import lficam.training.runs"),
+        ("training", "from lficam import figures"),
+        ("data", "if x:\n    import numpy, lficam.metrics.stability as s"),
+        ("figures", "from lficam.cli.commands import main"),
+    ],
+)
+def test_an_import_against_the_direction_is_seen(room, source):
+    assert len(against_the_direction(room, source)) == 1
+
+
+def test_no_two_modules_share_a_name():
+    names = [file.stem for file in (ROOT / "lficam").rglob("*.py") if file.name not in FRONT_DOORS]
+    assert len(names) == len(set(names))
+
+
+def test_every_package_lists_its_modules_and_exports_nothing():
+    for package in (ROOT / "lficam").glob("*/__init__.py"):
+        tree = ast.parse(package.read_text())
+        modules = {file.stem for file in package.parent.glob("[!_]*.py")}
+        assert set(re.findall(r"^- `(\w+)`: ", ast.get_docstring(tree), re.M)) == modules, package
+        assert len(tree.body) == 1 or package.parent.name == "explorer", package
 
 
 def test_the_results_table_says_what_the_csv_says():

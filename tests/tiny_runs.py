@@ -8,11 +8,11 @@ import torch
 from helpers import with_random_statistics
 from PIL import Image
 
-from lficam.experiments import experiment
-from lficam.gallery import browse
+from lficam.explorer.gallery import browse
+from lficam.explorer.state import TITLES, State
+from lficam.figures.experiments import experiment
 from lficam.paths import atomic_folder, runs_dir
-from lficam.state import TITLES, State
-from lficam.training import build_model
+from lficam.training.loop import build_model
 
 OVERRIDES = {"epochs": 1}  # so that no run of these has the id of one that is really trained
 

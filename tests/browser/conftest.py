@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from browser.servers import Site, jupyterlab, voila
 from playwright.sync_api import Browser, Page, sync_playwright
-from servers import Site, jupyterlab, voila
 
-from lficam.experiments import EXPERIMENTS, experiment
-from lficam.runs import is_stored
+from lficam.figures.experiments import EXPERIMENTS, experiment
+from lficam.training.runs import is_stored
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WINDOW = {"width": 1280, "height": 800}

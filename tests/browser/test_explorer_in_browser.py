@@ -8,9 +8,9 @@ import time
 
 import numpy as np
 import pytest
+from browser.servers import voila
 from helpers import write_image
 from PIL import Image
-from servers import voila
 
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 CONTROLS = ["dataset", "variant", "thumbnail", "next", "upload", "class", "order", "wrong", "view", "maps", "threshold", "opacity"]

@@ -7,10 +7,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lficam import verdicts
-from lficam.experiments import EXPERIMENTS
+from lficam.figures import verdicts
+from lficam.figures.experiments import EXPERIMENTS
 from lficam.paths import repository
-from lficam.reproduce import NOTEBOOKS
+from lficam.reproduce.notebooks import NOTEBOOKS
 
 FILES = sorted((repository() / "notebooks").glob("*.ipynb"))
 EXPLORER = "07_explorer"  # makes no figure

@@ -1,0 +1,8 @@
+"""The command line. In reading order:
+
+- `commands`: all commands and their options
+- `catalogue`: `lficam data`
+- `explain_images`: `lficam explain`
+- `maps`: maps of runs and of files, to compare
+- `evaluate`: what `lficam stability` and `lficam evaluate` measure
+"""

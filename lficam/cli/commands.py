@@ -1,0 +1,295 @@
+"""The command line: `lficam figures`, `report`, `compare`, `data`, `explain`, `stability`, `evaluate`, `train`, `runs`.
+
+Wrong input is one line on standard error and exit code 2. A figure or a training that fails is exit code 1.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lficam.errors import InputError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="LFI-CAM: train it, explain images, regenerate its supplement.")
+
+ProfileOption = Annotated[str, typer.Option(help="embedded, quick or paper.")]
+JobsOption = Annotated[int, typer.Option(min=1, help="Models to train side by side; pays where one does not fill the GPU.")]
+CompareOption = Annotated[str, typer.Option(metavar="DATASET", help="The runs of `lficam compare DATASET` instead.")]
+FolderOption = Annotated[Path | None, typer.Option(help="Explain all images in it, not the test images.", show_default=False)]
+TableOption = Annotated[Path | None, typer.Option(metavar="TABLE.csv", help="The values of every image.", show_default=False)]
+SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE …", help="Fields of RunConfig, such as epochs=2.")]
+
+
+def main() -> None:
+    """Entry point: as `app`, with several values after one option, and with clear errors."""
+    try:
+        app(args=_spread(sys.argv[1:]))
+    except InputError as error:
+        _fail(str(error))
+    except (FloatingPointError, OSError) as error:  # a training that diverged; a disk that is full, a folder that is read-only
+        _fail(str(error), code=1)
+
+
+@app.command()
+def figures(
+    profile: ProfileOption = "embedded",
+    only: Annotated[list[str], typer.Option(metavar="N …", help="Numbers of notebooks: figures 1 to 6, 0 for Table 1, 8.")] = [],  # noqa: B006
+    set_: SetOption = [],  # noqa: B006
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train and draw everything again.")] = False,
+    jobs: JobsOption = 1,
+) -> None:
+    """Regenerate Table 1, Figures 1-6 and what goes beyond them: train what is missing, execute the notebooks, write the report."""
+    from lficam.reproduce.notebooks import make_figures
+
+    outcome = make_figures(profile, [name for number in only for name in _figures_of(number)], _overrides(set_), fresh, jobs)
+    if outcome.kept:
+        print(f"up to date: {', '.join(outcome.kept)}")
+    names = {}  # the figures of one notebook have one reason
+    for name, why in {**outcome.without_data, **outcome.failed}.items():
+        names.setdefault(why, []).append(name)
+    for why, missing in names.items():
+        print(f"lficam: {', '.join(missing)} not made: {why}", file=sys.stderr)
+    if outcome.report:
+        print(f"report: {outcome.report.with_name('report.html')}, the same as {outcome.report.name}")
+    if outcome.failed or outcome.without_data:
+        raise typer.Exit(1 if outcome.failed else 2)
+
+
+@app.command()
+def report(profile: ProfileOption = "embedded", set_: SetOption = []) -> None:  # noqa: B006
+    """Write the report anew from the figures that are there: REPORT.md and report.html."""
+    from lficam.figures.experiments import experiment
+    from lficam.reproduce.report import write_report
+
+    print(write_report(experiment("table1", profile, _overrides(set_)).folder, profile).with_name("report.html"))
+
+
+@app.command()
+def compare(
+    dataset: Annotated[str, typer.Argument(help="A data set; `lficam data` lists them.")],
+    profile: Annotated[str, typer.Option(help="quick, paper or embedded.")] = "quick",
+    set_: SetOption = [],  # noqa: B006
+    jobs: JobsOption = 1,
+) -> None:
+    """How stable are the maps? ABN, LFI-CAM without FIN and LFI-CAM under five settings, as in Figures 5 and 6, on any data."""
+    from lficam.figures.experiments import comparison
+    from lficam.figures.explanations import stability_figure
+    from lficam.figures.outputs import save
+    from lficam.figures.tables import readable
+    from lficam.training.runs import fit_missing
+
+    plan = comparison(dataset, profile, _overrides(set_))
+    for error in fit_missing(plan.configs(), jobs).values():
+        raise error
+    result = stability_figure(plan, plan.runs())
+    save(result)
+    means = result.table[result.table["setting"].isin(["all", "similar"])].dropna(axis="columns", how="all")
+    print(readable(means).to_string(index=False))
+    for verdict in result.verdicts:
+        print(verdict)
+    print(f"figure, table and provenance: {plan.file('.*')}")
+
+
+@app.command()
+def data(
+    name: Annotated[str, typer.Argument(help="A data set; all of them in one table when left out.", show_default=False)] = "",
+    folder: Annotated[str, typer.Option(help="Where it is, if not in the data folder.", show_default=False)] = "",
+    download: Annotated[bool, typer.Option("--download", help="Download it where that is allowed, unpack its archives.")] = False,
+) -> None:
+    """What data there is, where it is looked for and how to get it; with a name, read and check that data set."""
+    from lficam.cli import catalogue
+
+    if not name:
+        if folder or download:
+            raise InputError("name a data set with --folder or --download: `lficam data` lists them")
+        catalogue.print_table()
+        return
+    if download:
+        catalogue.prepare(name, folder or None)
+    for line in catalogue.describe(name, folder or None):
+        print(line)
+
+
+@app.command()
+def explain(
+    images: Annotated[list[Path], typer.Argument(help="Image files.", show_default=False)],
+    run: Annotated[str, typer.Option(help="Id of a trained run; `lficam runs` lists them.")],
+    output: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("."),
+) -> None:
+    """Classify images and draw where the model looked: <image>_cam.png for each."""
+    from lficam.cli.explain_images import explain_files
+
+    for file, label, probability in explain_files(images, run, output):
+        print(f"{file}: {label} {probability:.3f}")
+
+
+@app.command()
+def stability(
+    maps: Annotated[list[str], typer.Argument(metavar="RUN_OR_FILE", help="Ids of runs, files with maps.", show_default=False)],
+    folder: FolderOption = None,
+    size: Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Compare at this size.", show_default=False)] = None,
+    images: Annotated[int, typer.Option(min=1, help="At most so many, drawn at random: 1,000 of 224 pixels take minutes.")] = 1000,
+    output: TableOption = None,
+) -> None:
+    """How alike are the maps of two or more models? Runs, and maps that other tools saved as .npy or .pt."""
+    from lficam.cli.evaluate import compare_maps
+    from lficam.cli.maps import collect_maps
+
+    _check_table(output)
+    print(f"explaining and comparing: {len(maps)} models", flush=True)
+    collected = collect_maps(maps, folder, size, images)
+    compared = compare_maps(collected.maps, collected.size, collected.sources)
+    print(f"{len(collected.sources)} images, compared at {collected.size[0]} x {collected.size[1]} pixels")
+    if collected.note:
+        print(collected.note)
+    _print_table("mean over all pairs and images [95 % interval over ...]", compared.metrics)
+    _print_table("each pair [over images]", compared.pairs)
+    _print_table("IoU that comes for free [over images]", compared.free)
+    _write_table(compared.values, output)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of a trained run; `lficam runs` lists them.", show_default=False)],
+    folder: FolderOption = None,
+    maps: Annotated[Path | None, typer.Option(metavar="FILE", help="Maps of the images, .npy or .pt.", show_default=False)] = None,
+    images: Annotated[int, typer.Option(min=1, help="Test images to judge, drawn at random; of a folder it is all.")] = 100,
+    output: TableOption = None,
+) -> None:
+    """Does a model's map show what its answer rests on? Beside a random map, Grad-CAM, Score-CAM, LayerCAM and maps of a file."""
+    from lficam.cli.evaluate import evaluate_run
+    from lficam.training.runs import load_run
+
+    _check_table(output)
+    trained = load_run(run)
+    print("judging each map by some 40 answers of the model; Score-CAM takes one more a channel of its features", flush=True)
+    judged = evaluate_run(trained, images, folder, maps)
+    print(f"{judged.values['id'].nunique()} images")
+    if judged.note:
+        print(judged.note)
+    _print_table("mean [95 % interval over images]", judged.means)
+    _write_table(judged.values, output)
+
+
+@app.command()
+def train(
+    id: Annotated[str, typer.Argument(metavar="ID", help="Id of a run that a figure needs; `lficam runs` lists them.")],
+    profile: ProfileOption = "embedded",
+    compare: CompareOption = "",
+    set_: SetOption = [],  # noqa: B006
+) -> None:
+    """Train one run of a profile, for instance as one job of a cluster."""
+    from lficam.training.runs import fit_or_load
+
+    needed = _needed_runs(profile, _overrides(set_), compare)
+    if id not in needed:
+        what, option = ("comparison", f" --compare {compare}") if compare else ("figure", "")
+        raise InputError(
+            f"no {what} of profile {profile!r} needs a run {id!r}: `lficam runs --profile {profile}{option}` lists those it needs"
+        )
+    run = fit_or_load(needed[id])
+    print(f"{run.id}: test accuracy {run.metrics['test_accuracy']:.3f} after {run.metrics['seconds']:.0f} s of training")
+
+
+@app.command()
+def runs(profile: ProfileOption = "embedded", compare: CompareOption = "", set_: SetOption = []) -> None:  # noqa: B006
+    """List the runs a profile needs and all others in the store, with their test accuracy where trained."""
+    from lficam.training.runs import stored_ids
+
+    needed = _needed_runs(profile, _overrides(set_), compare)
+    for id in [*needed, *(other for other in stored_ids() if other not in needed)]:
+        config = needed.get(id)
+        setting = f"lr {config.lr:g}, batch {config.batch_size}, decay {config.weight_decay:g}" if config else "not of this profile"
+        print(f"{id:50} {setting:36} {_state(id)}")
+
+
+def _check_table(output: Path | None) -> None:
+    if output and output.suffix != ".csv":  # known before hours of work, and no file with maps is overwritten
+        raise InputError(f"--output {output}: expected a name that ends in .csv")
+
+
+def _write_table(table: "DataFrame", output: Path | None) -> None:
+    from lficam.paths import atomic_file
+
+    if output:
+        with atomic_file(output) as temporary:
+            table.to_csv(temporary, index=False)
+        print(f"\nevery value: {output}")
+
+
+def _print_table(title: str, table: "DataFrame") -> None:
+    from lficam.figures.tables import readable
+
+    print(f"\n{title}\n{readable(table).to_string(index=False)}")
+
+
+def _state(id: str) -> str:
+    from lficam.training.runs import is_stored, load_record
+
+    if not is_stored(id):
+        return "not trained"
+    try:
+        return f"test accuracy {load_record(id).metrics['test_accuracy']:.3f}"
+    except InputError as error:  # one damaged run does not hide the others
+        return str(error)
+
+
+def _needed_runs(profile: str, overrides: dict[str, Any], compare: str) -> dict[str, Any]:
+    """Id -> config of every run of a profile's figures whose data is there, or of `lficam compare`."""
+    from lficam.errors import MissingDataError
+    from lficam.figures.experiments import EXPERIMENTS, comparison, experiment
+
+    if compare:
+        return {config.run_id(): config for config in comparison(compare, profile, overrides).configs()}
+
+    needed = {}
+    for name in EXPERIMENTS:
+        try:
+            needed |= {config.run_id(): config for config in experiment(name, profile, overrides).configs()}
+        except MissingDataError as error:
+            print(f"lficam: {name}: {error}", file=sys.stderr)
+    return needed
+
+
+def _figures_of(number: str) -> list[str]:
+    """The figures that the notebook of that number makes."""
+    from lficam.reproduce.notebooks import NOTEBOOKS
+
+    names = [name for name, stem in NOTEBOOKS.items() if stem.startswith(f"{number:0>2}_")]
+    if not names:
+        raise InputError(f"unknown figure {number!r}: expected 1 to 6, 0 for Table 1, or 8 for faithfulness")
+    return names
+
+
+def _overrides(pairs: list[str]) -> dict[str, Any]:
+    overrides = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set {pair!r}: expected key=value, such as epochs=2")
+        overrides[key] = value
+    return overrides
+
+
+def _spread(arguments: list[str]) -> list[str]:
+    """`--only 5 6` -> `--only 5 --only 6`, the same for `--set`: typer takes one value an option."""
+    spread, repeated = [], None
+    for argument in arguments:
+        if argument.startswith("-"):
+            repeated = argument if argument in ("--only", "--set") else None
+            first = True
+        elif repeated and not first:
+            spread.append(repeated)
+        else:
+            first = False
+        spread.append(argument)
+    return spread
+
+
+def _fail(message: str, code: int = 2) -> None:
+    print(f"lficam: {message}", file=sys.stderr)
+    sys.exit(code)

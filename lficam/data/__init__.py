@@ -1,0 +1,10 @@
+"""Images with their labels and masks. In reading order:
+
+- `samples`: what every data set looks like to the rest of the library
+- `augmentation`: crops and flips of a whole batch at once
+- `files`: images that stay on disk until they are looked at
+- `folders`: image folders, with or without a split of their own
+- `digits`: the embedded data, cluttered digits
+- `torchvision_sets`: CIFAR10, CIFAR100, STL10 and ImageNet
+- `datasets`: all data sets by name
+"""

@@ -1,0 +1,235 @@
+"""Images that stay on disk until they are looked at."""
+
+import errno
+import hashlib
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from lficam.data.augmentation import CENTERED, TEST_CROP
+from lficam.data.samples import Samples
+from lficam.errors import InputError
+from lficam.paths import atomic_file, lock, runs_dir
+from lficam.progress import bars_can_be_drawn
+
+CHECKED_AT_ONCE = 5000  # images; fewer are checked in seconds
+
+
+def _processors() -> int:
+    """Those this process may use, where the system says which."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """A `Split` whose images are decoded by worker processes each time they are needed.
+
+    files: where the images are, in the order of the ids.
+    workers: processes that decode; what they return does not depend on how many they are.
+    """
+
+    ids: tuple[str, ...]
+    files: tuple[Path, ...]
+    labels: Tensor
+    workers: int = field(default_factory=_processors)
+    masks: None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, index: Sequence[int]) -> "ImageFiles":
+        index = list(index)
+        ids, files = tuple(self.ids[i] for i in index), tuple(self.files[i] for i in index)
+        return ImageFiles(ids, files, self.labels[index], self.workers)
+
+    def to(self, device: torch.device) -> "ImageFiles":
+        """Itself: there is nothing to keep."""
+        return self
+
+    def decode(self, side: int) -> Samples:
+        """All images in memory, each squashed to a square of `side` pixels. Raises InputError if one cannot be read."""
+        images = torch.empty(len(self), 3, side, side, dtype=torch.uint8)
+        shapes = torch.empty(len(self), 2)
+
+        def decode(i: int, file: Path) -> None:
+            pixels, shape = read_image(file, side)
+            images[i] = torch.tensor(pixels).permute(2, 0, 1)
+            shapes[i] = torch.tensor(shape)
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(decode, range(len(self)), self.files))  # a list, so that an error is raised
+        return Samples(self.ids, images, self.labels, shapes)
+
+    def crops(self, size: int, augmentation: str, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+        samples = [(i, 0) for i in range(len(self))]
+        for images, _ in self._batches(samples, _test_transform(size, augmentation), batch_size, device):
+            yield images
+
+    def augmented(
+        self, size: int, augmentation: str, batch_size: int, generator: torch.Generator, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """As for every split. Each sample has a seed of its own, so that the number of workers changes nothing."""
+        order = torch.randperm(len(self), generator=generator)
+        seeds = torch.randint(2**62, (len(self),), generator=generator)
+        samples = list(zip(order.tolist(), seeds.tolist(), strict=True))
+        yield from self._batches(samples, _train_transform(size, augmentation), batch_size, device)
+
+    def _batches(
+        self, samples: list[tuple[int, int]], transform: torch.nn.Module, batch_size: int, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        loader = torch.utils.data.DataLoader(
+            _Crops(self.files, self.labels, transform),
+            batch_size,
+            sampler=samples,
+            collate_fn=_batch,
+            num_workers=min(self.workers, -(-len(samples) // batch_size)),  # no more than there are batches
+            pin_memory=device.type == "cuda",
+            generator=torch.Generator(),  # its own, else it draws from the global one
+        )
+        for batch in loader:
+            if isinstance(batch, InputError):
+                raise batch
+            images, labels = batch
+            yield images.to(device, non_blocking=True).float() / 255, labels.to(device, non_blocking=True)
+
+
+class _Crops(torch.utils.data.Dataset):
+    """(position, seed) -> crop (3, size, size) uint8 and label, by torchvision's transforms of the original image.
+
+    An error is handed over as a value: raised in a worker it would be buried in a traceback, and the others left waiting.
+    """
+
+    def __init__(self, files: Sequence[Path], labels: Tensor, transform: torch.nn.Module):
+        self.files, self.labels, self.transform = files, labels, transform
+
+    def __getitem__(self, sample: tuple[int, int]) -> tuple[Tensor, Tensor] | InputError:
+        position, seed = sample
+        try:
+            image = _open(self.files[position])
+        except InputError as error:
+            return error
+        with torch.random.fork_rng(devices=[]):  # torchvision's transforms draw from the global generator
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPU too
+            return self.transform(image), self.labels[position]
+
+
+def _batch(crops: Sequence[tuple[Tensor, Tensor] | InputError]) -> Sequence[Tensor] | InputError:
+    """Images (n, 3, size, size) and labels (n,), or the first error."""
+    errors = (crop for crop in crops if isinstance(crop, InputError))
+    return next(errors, None) or torch.utils.data.default_collate(crops)
+
+
+def _train_transform(size: int, augmentation: str) -> torch.nn.Module:
+    """torchvision's transforms behind the names in `augmentation.AUGMENTATIONS`."""
+    from torchvision.transforms import v2  # late: it costs a second
+
+    steps = [v2.RandomResizedCrop(size) if augmentation == "resized-crop-flip" else v2.Resize((size, size))]
+    if augmentation in ("crop", "crop-flip"):
+        steps.append(v2.RandomCrop(size, padding=4))
+    if augmentation.endswith("flip"):
+        steps.append(v2.RandomHorizontalFlip())
+    return v2.Compose([*steps, v2.PILToTensor()])
+
+
+def _test_transform(size: int, augmentation: str) -> torch.nn.Module:
+    from torchvision.transforms import v2  # late: it costs a second
+
+    border = augmentation in CENTERED
+    steps = [v2.Resize(round(size / TEST_CROP)), v2.CenterCrop(size)] if border else [v2.Resize((size, size))]
+    return v2.Compose([*steps, v2.PILToTensor()])
+
+
+def read_image(file: Path, side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """Decode one image: uint8 RGB (side, side, 3), upright, and its (height, width) before it was squashed, up to a factor.
+
+    Raises InputError if it is missing or cannot be decoded.
+    """
+    upright = _open(file, least=2 * side)
+    return np.asarray(upright.resize((side, side), Image.Resampling.BILINEAR)), (upright.height, upright.width)
+
+
+# What a damaged file makes Pillow stumble over, in its decoders and in EXIF blocks; its own errors are OSErrors without a number.
+DAMAGED = (
+    *(OSError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, EOFError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
+
+
+class UnreadableImageError(InputError):
+    """An image cannot be decoded. why: the reason alone, without the file's path."""
+
+    def __init__(self, message: str, why: str):
+        super().__init__(message, why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
+def _open(file: Path, least: int | None = None) -> Image.Image:
+    """An image in RGB, upright. least: pixels a side that suffice, which lets a large JPEG be decoded at a fraction of its size."""
+    try:
+        with Image.open(file) as image:
+            if least:
+                image.draft("RGB", (least, least))
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):  # convert would clip at 255
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            return upright.convert("RGB")
+    except FileNotFoundError:
+        raise InputError(f"no image at {file}: check the path") from None
+    except DAMAGED as error:
+        # The disk, the network, too many open files: not the image. EINVAL is: it sends us to a place that no file can have.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        why = str(error).replace(repr(str(file)), "it") or type(error).__name__
+        raise UnreadableImageError(f"cannot read the image {file} ({why}): replace or remove it", why) from error
+
+
+def find_unreadable(images: ImageFiles) -> dict[str, str]:
+    """The images that cannot be decoded, id -> why. Every image is tried once; the answer is kept in <runs>/.checked/."""
+    files = zip(images.ids, map(Path.stat, images.files), strict=True)
+    states = [f"{id} {state.st_size} {state.st_mtime_ns}\n" for id, state in files]
+    digest = hashlib.sha256("".join(states).encode()).hexdigest()[:16]
+    record = runs_dir() / ".checked" / f"{digest}.json"
+    with lock(runs_dir(), f"checked-{digest}", busy="waiting for the process that checks the same images", wait=True):
+        if not record.is_file():
+            found = dict(zip(images.ids, _problems(images.files), strict=True))
+            with atomic_file(record) as temporary:
+                temporary.write_text(json.dumps({id: problem for id, problem in found.items() if problem}, indent=1))
+    return json.loads(record.read_text())
+
+
+def _problems(files: Sequence[Path]) -> list[str]:
+    """For each file why it cannot be decoded, "" if it can."""
+    from tqdm.auto import tqdm
+
+    def problem(file: Path) -> str:
+        try:
+            _open(file, least=32)  # the whole file is read, but not every pixel computed
+        except UnreadableImageError as error:
+            return error.why
+        return ""
+
+    if len(files) > CHECKED_AT_ONCE:
+        print(f"checking {len(files)} images; this is done once", flush=True)
+    found = []
+    with (
+        ThreadPoolExecutor() as pool,
+        tqdm(total=len(files), unit="image", disable=len(files) <= CHECKED_AT_ONCE or not bars_can_be_drawn()) as bar,
+    ):
+        for start in range(0, len(files), CHECKED_AT_ONCE):  # all at once, a million waiting tasks would fill the memory
+            chunk = files[start : start + CHECKED_AT_ONCE]
+            found += pool.map(problem, chunk)
+            bar.update(len(chunk))
+    return found

@@ -1,0 +1,137 @@
+"""What every data set looks like to the rest of the library: two splits of the same classes.
+
+A split is `Samples`, decoded and kept in memory, or `files.ImageFiles`, decoded anew each time because it is too large; `Split` is
+what both can do.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from lficam.data.augmentation import augment, evaluation_crop
+
+
+class Split(Protocol):
+    """N images with their labels.
+
+    ids: one name a sample, unique and the same on every machine; maps are paired by it.
+    labels: (N,) int64, an index into the data set's classes.
+    masks: (N, 1, s, s) bool, where the object is; None where nobody knows.
+    """
+
+    ids: tuple[str, ...]
+    labels: Tensor
+    masks: Tensor | None
+
+    def __len__(self) -> int: ...
+
+    def take(self, index: Sequence[int]) -> Self:
+        """The samples at these positions, in this order."""
+
+    def to(self, device: torch.device) -> Self:
+        """Bring the images to where they will be cropped again and again, if that can be done."""
+
+    def crops(self, size: int, augmentation: str, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+        """What is tested of every sample, in order: batches (n, 3, size, size) in [0, 1] on `device`.
+
+        augmentation: that of the training, which decides whether it is the centre or the whole image.
+        """
+
+    def augmented(
+        self, size: int, augmentation: str, batch_size: int, generator: torch.Generator, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch: every sample once in random order, as batches (n, 3, size, size) in [0, 1] and labels (n,) on `device`.
+
+        augmentation: one of `augmentation.AUGMENTATIONS`. generator: decides order and crops; on the CPU.
+        """
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A `Split`, decoded and kept in memory.
+
+    images: (N, 3, s, s) uint8. A photograph is squashed to the square; `shapes` says what it was.
+    shapes: (N, 2) float32, height and width of the original in pixels.
+    """
+
+    ids: tuple[str, ...]
+    images: Tensor
+    labels: Tensor
+    shapes: Tensor
+    masks: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, index: Sequence[int]) -> "Samples":
+        index = list(index)
+        masks = None if self.masks is None else self.masks[index]
+        ids = tuple(self.ids[i] for i in index)
+        return Samples(ids, self.images[index], self.labels[index], self.shapes[index], masks)
+
+    def to(self, device: torch.device) -> "Samples":
+        """On a GPU the images stay there, unless they would fill half of what is free."""
+        if device.type == "cuda":
+            unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(
+                device
+            )  # PyTorch's own, free to be used again
+            if self.images.nbytes > (torch.cuda.mem_get_info(device)[0] + unused) / 2:
+                return self
+        return replace(self, images=self.images.to(device))
+
+    def crops(self, size: int, augmentation: str, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+        for images, shapes in zip(self.images.split(batch_size), self.shapes.split(batch_size), strict=True):
+            yield evaluation_crop(images.to(device), shapes.to(device), size, augmentation)
+
+    def augmented(
+        self, size: int, augmentation: str, batch_size: int, generator: torch.Generator, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        for index in torch.randperm(len(self), generator=generator).split(batch_size):
+            there = index.to(self.images.device, non_blocking=True)
+            images = augment(self.images[there].to(device), self.shapes[index], size, augmentation, generator)
+            yield images, self.labels[index].to(device, non_blocking=True)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """train and test samples of the same classes; mean and std are per channel, of pixels in [0, 1].
+
+    unreadable: (id, why) of the images that were left out because they cannot be decoded.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    train: Split
+    test: Split
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+    def subset(self, max_classes: int = 0, max_per_class: int = 0) -> "Dataset":
+        """At most so many classes, and so many training images of each; 0 keeps all. The test images of a class all stay.
+
+        The choice is the same on every machine and does not depend on a run's seed, so that all models see the same images.
+        """
+        generator = torch.Generator().manual_seed(0)
+        order = torch.randperm(len(self.classes), generator=generator).tolist()
+        kept = sorted(order[: max_classes or None])
+        return replace(
+            self,
+            classes=tuple(self.classes[label] for label in kept),
+            train=_choose(self.train, kept, max_per_class, generator),
+            test=_choose(self.test, kept, 0, generator),
+        )
+
+
+def _choose(split: Split, kept: Sequence[int], count: int, generator: torch.Generator) -> Split:
+    """The first `count` of a random order of each kept class, labelled anew by its position in `kept`."""
+    chosen = []
+    for label in kept:
+        positions = (split.labels == label).nonzero()[:, 0]
+        order = torch.randperm(len(positions), generator=generator)[: count or None]
+        chosen += positions[order].tolist()
+    split = split.take(sorted(chosen))
+    return replace(split, labels=torch.searchsorted(torch.tensor(kept), split.labels))

@@ -1,0 +1,162 @@
+"""The explorer's controls: what each is called, what it means in a line, where it stands. What they do is in `explorer.py`."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import ipywidgets
+from ipywidgets import HTML, Box, Dropdown, VBox, Widget
+
+from lficam.explorer.first_runs import Offer
+from lficam.explorer.gallery import FORMATS, MOST_BYTES, ORDERS, Entry
+from lficam.explorer.screen import Screen
+from lficam.explorer.state import COLOR_MAPS
+from lficam.explorer.thumbnails import Thumbnails
+from lficam.explorer.upload import Upload
+from lficam.explorer.widgets import RedLine, button, group, labelled, line, row, slider, tick
+from lficam.figures.explanations import NAMES
+
+METHODS = ("lfi-cam", "lfi-cam-without-fin", "abn")
+GRAD_CAM = "grad-cam"
+VIEWS = {"Maps": "methods", "Compare settings": "settings", "Inside the FIN": "fin", "Occlude": "occlusion"}
+
+# Below 800 px the three parts stand one below the other, the filters last, and the thumbnails are one line that can be scrolled.
+_STYLE = """
+.lficam-explorer { container-type: inline-size; width: 100%; }
+.lficam-explorer, .lficam-explorer .widget-box { overflow: visible; }
+.lficam-explorer .lficam-page { display: grid; grid-template-columns: minmax(0, 1fr); gap: 12px 16px; width: 100%; }
+.lficam-explorer .lficam-row { display: flex; flex-flow: row wrap; align-items: center; width: 100%; }
+.lficam-explorer .lficam-row > .lficam-wide { flex: 1 1 15rem; }
+.lficam-explorer .lficam-row > .widget-checkbox { margin-right: 5px; }
+.lficam-explorer .lficam-row > .lficam-colormap { max-width: 16rem !important; }
+.lficam-explorer .lficam-upload, .lficam-explorer .lficam-upload button { width: 100%; }
+.lficam-explorer .lficam-filters { order: 1; }
+.lficam-explorer .lficam-thumbnails { flex-wrap: nowrap; overflow-x: auto; }
+.lficam-explorer .lficam-thumbnails button { flex: none; }
+@container (min-width: 800px) {
+  .lficam-explorer .lficam-page { grid-template: auto 1fr / minmax(21rem, 1fr) minmax(0, 2.1fr); }
+  .lficam-explorer .lficam-filters { order: 0; }
+  .lficam-explorer .lficam-views { grid-area: 1 / 2 / 3 / 3; }
+  .lficam-explorer .lficam-thumbnails { flex-wrap: wrap; overflow: visible; }
+}
+.lficam-explorer .widget-html, .lficam-explorer .widget-html-content { height: auto; line-height: 1.35; }
+.lficam-explorer .lficam-help { color: var(--jp-ui-font-color2, #555); font-size: 12px; }
+.lficam-explorer .lficam-error { position: sticky; top: 0; width: 100%; z-index: 2; }
+.lficam-explorer .lficam-error [role=alert] { background: #fff0f0; border-left: 4px solid #b00020; color: #b00020; padding: 6px; }
+.lficam-explorer .lficam-screen { position: relative; width: 100%; }
+.lficam-explorer .lficam-waiting { cursor: progress; }
+.lficam-explorer .lficam-picture { background: #fff; display: block; height: auto; width: 100%; }
+.lficam-explorer .lficam-caption { clip-path: inset(50%); height: 1px; overflow: hidden; position: absolute; width: 1px; }
+.lficam-explorer button.lficam-thumbnail { background: #fff center 0 / 56px no-repeat; border: 2px solid #ccc; color: #222;
+  font-size: 11px; line-height: 1.1; overflow-wrap: anywhere; padding: 58px 0 2px; white-space: normal; }
+.lficam-explorer button.lficam-thumbnail.lficam-chosen { border-color: #0b5fa5; box-shadow: 0 0 0 2px #0b5fa5; font-weight: bold; }
+.lficam-explorer button:focus-visible { outline: 3px solid #0b5fa5; }
+.lficam-explorer .widget-toggle-buttons { height: auto; }
+"""
+
+
+class Controls:
+    """Every control is an attribute; `widget` is all of them.
+
+    maps: method or "grad-cam" -> its checkbox. parts: the controls that only some views have, each with these views.
+    """
+
+    def __init__(self) -> None:
+        self.error = RedLine()
+        self.offer = Offer(self.error)
+        self._make_choice()
+        self._make_drawing()
+        self._make_parts()
+        style = HTML(f"<style>{_STYLE}</style>", layout={"display": "none"})
+        filters, views = VBox(self._filters()).add_class("lficam-filters"), VBox(self._views()).add_class("lficam-views")
+        self.page = Box([VBox(self._choice()), filters, views]).add_class("lficam-page")
+        self.widget = VBox([style, self.error, self.offer.widget, self.page]).add_class("lficam-explorer")
+
+    def _make_choice(self) -> None:
+        self.dataset = labelled(Dropdown, "Data", "dataset")
+        self.variant = labelled(Dropdown, "Setting", "variant")
+        self.label = labelled(Dropdown, "Class", "class")
+        self.order = labelled(Dropdown, "Order", "order", options=ORDERS)
+        self.wrong_only = tick("Wrong predictions only", value=False).add_class("lficam-wrong")
+        self.thumbnails = Thumbnails()
+        self.upload = Upload(description="Upload a picture", tooltip=f"{', '.join(FORMATS)}, up to 20 MB", most=MOST_BYTES)
+        self.upload.add_class("lficam-upload")
+
+    def _choice(self) -> list[Widget]:
+        what = "Data: what the networks were trained on. Setting: with which learning rate (lr), batch size and weight decay."
+        return [
+            self.dataset,
+            self.variant,
+            line(what),
+            *self.thumbnails.parts,
+            self.upload,
+            line("A test image with its class, or a picture of your own, which is sent to nobody else. Every view then shows it."),
+        ]
+
+    def _filters(self) -> list[Widget]:
+        words = "Which test images to browse. Wrong: as LFI-CAM predicts, or else the first network that there is. "
+        words += "Least stable: where the networks that <i>Compare settings</i> compares agree least."
+        return [row([self.label, self.order, self.wrong_only]), line(words)]
+
+    def _make_drawing(self) -> None:
+        self.view = labelled(ipywidgets.ToggleButtons, "View", "view", options=VIEWS)
+        self.view.style.button_width = "auto"
+        self.picture = Screen().add_class("lficam-screen")
+        self.threshold = slider("Threshold", 100 / 255, step=1 / 255).add_class("lficam-threshold")  # published: 100 of 255
+        self.opacity = slider("Opacity", 0.6).add_class("lficam-opacity")
+        self.color_map = labelled(Dropdown, "Colours", "colormap", options=COLOR_MAPS)
+        self.contour = tick("Contour").add_class("lficam-contour")
+        self.save = button("Save this view", "save")
+        self.saved = line("").add_class("lficam-saved")
+
+    def _make_parts(self) -> None:
+        self.maps = {method: tick(NAMES[method]) for method in METHODS} | {GRAD_CAM: tick("Grad-CAM")}
+        self.compared = labelled(Dropdown, "Compared", "compared")
+        self.k = labelled(ipywidgets.IntSlider, "Channels", "k", value=8, min=1, max=64)
+        self.keep = labelled(Dropdown, "Use", "keep", options={"only these": True, "all but these": False})
+        self.x = slider("Square across", 0.5, step=0.01).add_class("lficam-x")
+        self.y = slider("Square down", 0.5, step=0.01).add_class("lficam-y")
+        self.size = slider("Square size", 0.25, low=0.05).add_class("lficam-size")
+        maps = "Whose maps are shown. ABN: Attention Branch Network. Grad-CAM: made of LFI-CAM's gradients, after its prediction."
+        settings = "How alike are the maps of one method after different trainings? IoU: what two maps mark both, as a share of "
+        settings += "what either of them marks; 1: the same."
+        fin = "The Feature Importance Network (FIN) weighs channels. Here only the most important ones make the map, or all others."
+        square = "A square in the data's mean colour hides part of the picture. Drag it in any panel, tap, or move its centre here."
+        self.parts = [
+            (group(self.maps.values(), maps).add_class("lficam-maps"), ("methods", "occlusion")),
+            (group([self.compared], settings), ("settings",)),
+            (group([self.k, self.keep], fin), ("fin",)),
+            (group([self.x, self.y, self.size], square), ("occlusion",)),
+        ]
+
+    def _views(self) -> list[Widget]:
+        how = "Threshold: above it a map counts as on, the contour is its edge. Opacity and colours: of the maps over the picture."
+        return [
+            self.view,
+            line("All maps of a picture; those of one method after several trainings; the FIN's channels; a part of it hidden."),
+            self.picture,
+            *(part for part, _ in self.parts),
+            row([self.threshold, self.opacity]),
+            group([self.color_map, self.contour], how),
+            row([self.save, self.saved]),
+            line("Save: the picture as PNG, with what it was made from: models, image and every control."),
+        ]
+
+
+def comparable(found: Sequence[Entry]) -> dict[str, tuple[str, ...]]:
+    """Models of one data set and method that differ in setting, or in seed, alone: "LFI-CAM: 5 settings" -> their run ids.
+
+    Where a method has several such groups, their names say which: "LFI-CAM: 5 settings, seed 3".
+    """
+    groups = {}  # (method, what differs, what does not) -> run ids
+    for method in METHODS:
+        own = [(*entry.variant.partition(", seed ")[::2], entry.run_id) for entry in found if entry.method == method]
+        for seed in dict.fromkeys(seed for _, seed, _ in own):
+            groups[method, "settings", f"seed {seed or 0}"] = tuple(id for _, other, id in own if other == seed)
+        for setting in dict.fromkeys(setting for setting, *_ in own):
+            groups[method, "seeds", setting] = tuple(id for other, _, id in own if other == setting)
+    groups = {key: ids for key, ids in groups.items() if len(ids) > 1}
+    alike = Counter(key[:2] for key in groups)
+    return {
+        f"{NAMES[method]}: {len(ids)} {what}" + (f", {common}" if alike[method, what] > 1 else ""): ids
+        for (method, what, common), ids in groups.items()
+    }

@@ -1,0 +1,296 @@
+"""The explorer: widgets over `views.render`, in JupyterLab and, through Voilà, as a web page.
+
+Nothing is computed here. A picture follows from `Explorer.state`, which reads the controls; whatever goes wrong on the way is one
+red line on the page.
+"""
+
+import atexit
+import gc
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial, wraps
+from html import escape
+from threading import RLock
+from typing import Any
+
+from traitlets import Bunch
+
+from lficam.data.datasets import dataset_info
+from lficam.errors import InputError
+from lficam.explorer.answers import channels
+from lficam.explorer.controls import GRAD_CAM, METHODS, Controls, comparable
+from lficam.explorer.gallery import ORDERS, UPLOAD, Entry, add_upload, browse, entries, run_of, too_large
+from lficam.explorer.render import caption, panel_at, render, save_view
+from lficam.explorer.state import State, page_width
+from lficam.explorer.widgets import choose_from, show, small
+from lficam.paths import figures_dir
+
+_WITH_MAPS = ("methods", "occlusion")  # the views whose maps can be chosen
+_NOTHING_CHOSEN = {
+    **dict.fromkeys(_WITH_MAPS, "no network is chosen: tick at least one below the picture"),
+    "settings": "no method has two trained models on this data set: choose another one under Data",
+    "fin": "LFI-CAM has not been trained with this setting: choose another one under Setting",
+}
+
+# Models are shared; a training ends in a thread of its own, and a kernel may hear from its controls in several.
+_ONE_AT_A_TIME = RLock()
+
+
+def _observer(method: Callable[..., None]) -> Callable[..., None]:
+    """What a control calls; why it fails is the red line. Drawing and browsing have lines of their own."""
+
+    @wraps(method)
+    def guarded(self: "Explorer", *event: object) -> None:
+        with _ONE_AT_A_TIME:
+            if not self._quiet:
+                with self.error.watch("control"):
+                    method(self, *event)
+
+    return guarded
+
+
+@lru_cache(maxsize=1)
+def _keep_collector_away() -> None:
+    """Going through torch's many objects again and again would take 0.3 s in the middle of an interaction."""
+    gc.collect()
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # what is frozen would not be taken down in order at the end
+
+
+class Explorer(Controls):
+    """See what the trained runs of a profile look at, on their test images and on pictures of one's own; displays itself.
+
+    `state()` is what the controls say, `picture.value` the PNG drawn from it. Without trained runs there is one button, which
+    trains a few small ones.
+    profile, overrides: as for `experiment`. Raises InputError for those it does not know.
+    """
+
+    def __init__(self, profile: str = "embedded", overrides: Mapping[str, Any] | None = None):
+        super().__init__()
+        self._profile, self._overrides, self._quiet, self._image = profile, dict(overrides or {}), False, ""
+        self._found = entries(profile, self._overrides)
+        self._connect()
+        self._open()
+        _keep_collector_away()
+
+    def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
+        """The widget, and its picture for viewers without a kernel."""
+        bundle = self.widget._repr_mimebundle_(**options) | {"text/plain": f"<Explorer of profile {self._profile}>"}
+        if self.picture.value:
+            bundle["image/png"] = b64encode(self.picture.value).decode()
+        return bundle
+
+    def state(self, image: str = "") -> State:
+        """What the controls say, of the picture that is shown or of another one. Raises InputError if they choose no model."""
+        runs, view = self._runs(), self.view.value
+        if view == "settings":
+            chosen = self.compared.value or ()
+        elif view == "fin":
+            chosen = [id for method, id in runs.items() if method == "lfi-cam"]
+        else:
+            chosen = [id for method, id in runs.items() if self.maps[method].value]
+        explained = next((id for method, id in runs.items() if method != "abn"), "")  # with the FIN, if there is one
+        if not chosen:
+            raise InputError(_NOTHING_CHOSEN[view])
+        return State(
+            image=image or self._image,
+            runs=tuple(chosen),
+            view=view,
+            grad_cam=explained if self.maps[GRAD_CAM].value else "",
+            threshold=self.threshold.value,
+            opacity=self.opacity.value,
+            color_map=self.color_map.value,
+            contour=self.contour.value,
+            k=self.k.value,
+            keep=self.keep.value,
+            square=(self.x.value, self.y.value, self.size.value),
+            width=page_width(self.picture.width),
+        )
+
+    def _connect(self) -> None:
+        drawn = [*self.maps.values(), self.k, self.x, self.y, self.size]
+        for control in (*drawn, self.threshold, self.opacity, self.color_map, self.contour):
+            control.observe(self._on_drawing, "value")
+        for control in (self.label, self.order, self.wrong_only):
+            control.observe(self._on_filter, "value")
+        self.picture.observe(self._on_screen, ["width", "point"])
+        self.dataset.observe(self._on_dataset, "value")
+        self.variant.observe(self._on_variant, "value")
+        self.view.observe(self._on_view, "value")
+        self.compared.observe(self._on_compared, "value")
+        self.keep.observe(self._on_keep, "value")
+        self.upload.receive = self._on_upload
+        self.save.on_click(self._on_save)
+        self.offer.overrides = self._overrides if self._profile == "embedded" else {}
+        self.offer.then = self._on_trained
+        self.thumbnails.previous.on_click(partial(self._on_page, -1))
+        self.thumbnails.next.on_click(partial(self._on_page, 1))
+        for k, button in enumerate(self.thumbnails.buttons):
+            button.on_click(partial(self._on_thumbnail, k))
+
+    def _on_drawing(self, _: object) -> None:
+        with _ONE_AT_A_TIME:
+            if not self._quiet:
+                self._draw()
+
+    def _on_screen(self, change: Bunch) -> None:
+        try:
+            (self._move_square if change.name == "point" else self._on_drawing)(change)
+        finally:
+            self.picture.answered += 1
+
+    @_observer
+    def _move_square(self, _: object) -> None:
+        """The square follows the mouse, in any panel."""
+        if place := panel_at(self.state(), *self.picture.point):
+            with self._quietly():
+                self.x.value, self.y.value = (round(share, 2) for share in place)
+            self._draw()
+
+    @_observer
+    def _on_dataset(self, change: Bunch) -> None:
+        classes = None
+        try:
+            classes = run_of(self._own()[0].run_id).classes
+        finally:
+            if classes is None:  # its data is gone: what is shown is still of the other one
+                with self._quietly():
+                    self.dataset.value = change.old
+        self._fill_dataset(classes)
+
+    @_observer
+    def _on_variant(self, _: object) -> None:
+        self._fill_variant()
+        self._browse()
+        self._draw()
+
+    @_observer
+    def _on_filter(self, _: object) -> None:
+        self._browse()
+
+    @_observer
+    def _on_compared(self, _: object) -> None:
+        if self.order.value != ORDERS[0]:
+            self._browse()
+        self._draw()
+
+    @_observer
+    def _on_view(self, _: object) -> None:
+        self._fill_view()
+        self._draw()
+
+    @_observer
+    def _on_keep(self, _: object) -> None:
+        self._fit_channels()
+        self._draw()
+
+    @_observer
+    def _on_page(self, pages: int, _: object) -> None:
+        self.thumbnails.turn(pages)
+
+    @_observer
+    def _on_thumbnail(self, k: int, _: object) -> None:
+        self._draw(self.thumbnails.shown[k])
+
+    @_observer
+    def _on_upload(self, name: str, content: bytes | None) -> None:
+        if content is None:
+            raise too_large(name)
+        self._draw(add_upload(name, content))
+
+    @_observer
+    def _on_save(self, _: object) -> None:
+        self.saved.value = ""
+        file = save_view(self.state(), figures_dir() / "explorer")
+        self.saved.value = small(f"saved as {escape(str(file))}")
+
+    def _on_trained(self) -> None:
+        self._profile, self._overrides = "embedded", self.offer.overrides
+        self._found = entries(self._profile, self._overrides)
+        self._open()
+
+    @_observer
+    def _open(self) -> None:
+        """Show the trained runs, or the offer to train some."""
+        show(self.offer.widget, not self._found)
+        show(self.page, bool(self._found))
+        if not self._found:
+            words = f"Nothing of profile {escape(self._profile)} has been trained yet: this trains a few small models."
+            self.offer.words.value = words
+            return
+        names = Counter(entry.dataset for entry in self._found).most_common()  # where there is most to see comes first
+        with self._quietly():
+            choose_from(self.dataset, {dataset_info(name).title: name for name, _ in names})
+        self._fill_dataset(run_of(self._own()[0].run_id).classes)
+
+    def _own(self) -> list[Entry]:
+        """The trained runs of the data set that is chosen."""
+        return [entry for entry in self._found if entry.dataset == self.dataset.value]
+
+    def _fill_dataset(self, classes: Sequence[str]) -> None:
+        own = self._own()
+        with self._quietly():
+            choose_from(self.variant, {entry.variant: entry.variant for entry in own})
+            choose_from(self.compared, comparable(own))
+            choose_from(self.label, {"all": ""} | {name: name for name in classes})
+            self.wrong_only.value, self.order.value = False, ORDERS[0]
+        self._fill_variant()
+        self._browse()
+        self._image = self._image if self._image.startswith(UPLOAD) else self.thumbnails.shown[0]
+        self._draw()
+
+    def _fill_variant(self) -> None:
+        runs = self._runs()
+        for method, box in self.maps.items():
+            show(box, method in runs or (method == GRAD_CAM and bool(runs.keys() - {"abn"})))
+        self._fill_view()
+
+    def _fit_channels(self) -> None:
+        """So many channels can be kept, one to all of them, or dropped, none to all but one."""
+        if "lfi-cam" in (runs := self._runs()):
+            with self._quietly():
+                low = int(self.keep.value)
+                self.k.min, self.k.max = low, channels(runs["lfi-cam"]) - 1 + low
+
+    def _fill_view(self) -> None:
+        for part, views in self.parts:
+            show(part, self.view.value in views)
+        self._fit_channels()
+
+    def _runs(self) -> dict[str, str]:
+        """Method -> run id, of the data set and the setting that are chosen."""
+        chosen = (self.dataset.value, self.variant.value)
+        found = {entry.method: entry.run_id for entry in self._found if (entry.dataset, entry.variant) == chosen}
+        return {method: found[method] for method in METHODS if method in found}
+
+    def _browsed(self) -> str:
+        """The run whose test images and predictions are browsed."""
+        return next(iter(self._runs().values()))
+
+    def _browse(self) -> None:
+        """Show the images that the filters leave; if that fails, those before stay."""
+        run, others = self._browsed(), () if self.order.value == ORDERS[0] else self.compared.value or ()
+        with self.error.watch("images"):
+            with self.thumbnails.searching():
+                ids = browse(run, self.label.value or None, self.wrong_only.value, self.order.value, others)
+            self.thumbnails.show(run, ids)
+
+    def _draw(self, image: str = "") -> None:
+        """Draw what the controls say, of another picture if one is given; if that fails, the last good one stays."""
+        with self.error.watch("picture"):
+            state = self.state(image)
+            drawn, words = render(state), caption(state)
+            self._image, self.picture.value, self.picture.words = state.image, drawn, words
+            self.picture.pointable, self.saved.value = state.view == "occlusion", ""
+            self.thumbnails.mark(self._image)
+
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Change controls without hearing from them."""
+        self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False

@@ -1,0 +1,286 @@
+"""What there is to look at: the trained runs of a profile, their test images, and pictures of one's own.
+
+Models and data sets are loaded once and kept. Uploaded pictures stay in memory alone, the last few of them.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from lficam.data.augmentation import evaluation_crop, kept_side
+from lficam.data.files import DAMAGED, ImageFiles, UnreadableImageError, read_image
+from lficam.errors import InputError, MissingDataError
+from lficam.figures.experiments import EXPERIMENTS, experiment
+from lficam.figures.explanations import maps_of
+from lficam.metrics.stability import pairwise_stability
+from lficam.training.config import RunConfig
+from lficam.training.runs import Run, is_stored, load_record, load_run
+
+ORDERS = ("shuffled", "least stable first")
+UPLOAD = "upload:"  # what the key of an uploaded picture starts with
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+MOST_BYTES = 20 * 10**6  # of an uploaded file
+MOST_PIXELS = 64 * 10**6  # of an uploaded picture
+KEPT_UPLOADS = 20
+
+_configs: dict[str, RunConfig] = {}  # the caller's, by run id: they know where the data lies now
+_uploads: dict[str, bytes] = {}  # key -> a file that can be read, oldest first
+
+
+class Entry(NamedTuple):
+    """One trained run, without its model.
+
+    variant: what tells it from others of its method, "lr 0.1, batch 32, decay 0.0001"; with its seed, unless that is 0.
+    test_accuracy: share in [0, 1].
+    """
+
+    run_id: str
+    dataset: str
+    method: str
+    variant: str
+    test_accuracy: float
+
+
+def entries(profile: str = "embedded", overrides: Mapping[str, Any] | None = None) -> list[Entry]:
+    """The trained runs that the figures of a profile are made from, in the order of the figures; none if there are none yet.
+
+    overrides: fields of RunConfig for every training, as for `experiments.experiment`.
+    Figures whose data is missing or that the overrides do not fit, and damaged runs, are left out. Raises InputError for an unknown
+    profile, or overrides that no figure with trainings can have.
+    """
+    found, fits, refused = {}, False, None
+    for name in EXPERIMENTS:
+        try:
+            configs = experiment(name, profile, overrides).configs()
+        except MissingDataError:
+            fits = True
+            continue
+        except InputError as error:
+            refused = refused or error
+            continue
+        fits = fits or bool(configs)
+        for config in configs:
+            id = config.run_id()
+            if id in found or not is_stored(id):
+                continue
+            try:
+                accuracy = load_record(id).metrics["test_accuracy"]
+            except InputError:  # damaged; `lficam runs` says so
+                continue
+            _configs[id] = config
+            found[id] = Entry(id, config.dataset, config.method, variant(config), accuracy)
+    if refused and not fits:
+        raise refused
+    return list(found.values())
+
+
+def variant(config: RunConfig) -> str:
+    """What tells a run from others of its method: "lr 0.1, batch 32, decay 0.0001", and its seed, unless that is 0."""
+    seed = f", seed {config.seed}" if config.seed else ""
+    return f"lr {config.lr:g}, batch {config.batch_size}, decay {config.weight_decay:g}{seed}"
+
+
+def run_of(run_id: str) -> Run:
+    """A run with its model in evaluation mode; the last few are kept.
+
+    Raises InputError if there is no such run or its data is missing.
+    """
+    return _run(run_id, _configs.get(run_id))
+
+
+@lru_cache(maxsize=12)  # of a large network, one takes 700 MB
+def _run(run_id: str, config: RunConfig | None) -> Run:
+    with torch.inference_mode(False):  # whoever asks first: weights made in that mode have no gradients for Grad-CAM
+        run = load_run(run_id)
+    return replace(run, config=config or run.config)
+
+
+def browse(
+    run_id: str, label: str | None = None, wrong_only: bool = False, order: str = ORDERS[0], others: Sequence[str] = ()
+) -> list[str]:
+    """Ids of the test images of a run's data set.
+
+    label: only those of the class of this name. wrong_only: only those that this run predicts wrongly.
+    order: "shuffled", the seeded shuffle of which the figures show the first; "least stable first", by the mean IoU between the
+        maps of every two of `others`, ids of at least two runs; images as stable stay shuffled.
+
+    Raises InputError for an unknown class or order, or fewer than two others.
+    """
+    run, test = run_of(run_id), run_of(run_id).dataset.test
+    if label is not None and label not in run.classes:
+        raise InputError(f"unknown class {label!r}: expected one of {', '.join(run.classes[:20])}")
+    if order not in ORDERS:
+        raise InputError(f"unknown order {order!r}: expected one of {', '.join(ORDERS)}")
+    kept = torch.ones(len(test), dtype=torch.bool)
+    if label is not None:
+        kept &= test.labels == run.classes.index(label)
+    if wrong_only:
+        kept &= run.explained.probabilities.argmax(1) != test.labels
+    index = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
+    ids = [test.ids[i] for i in index.tolist() if kept[i]]
+    if order == "least stable first":
+        ids.sort(key=_stability(tuple(others)).__getitem__)
+    return ids
+
+
+@lru_cache(maxsize=32)
+def _stability(run_ids: tuple[str, ...]) -> dict[str, float]:
+    """Test image -> mean IoU between the maps of every two runs."""
+    if len(run_ids) < 2:
+        raise InputError("this order needs two or more trained models of one method: choose another data set, or another order")
+    runs = [run_of(id) for id in run_ids]
+    pairs = pairwise_stability(maps_of(runs), (runs[0].config.image_size,) * 2, metrics=("iou",))
+    return pairs.groupby("id")["value"].mean().to_dict()
+
+
+@lru_cache(maxsize=4096)
+def thumbnail(run_id: str, image_key: str, side: int = 56) -> bytes:
+    """A picture as PNG of `side` pixels; small ones are enlarged without blurring them."""
+    pixels = picture(run_id, image_key).mul(255).round().byte().permute(1, 2, 0).numpy()
+    method = Image.Resampling.NEAREST if len(pixels) < side else Image.Resampling.BOX
+    png = BytesIO()
+    Image.fromarray(pixels).resize((side, side), method).save(png, format="png")
+    return png.getvalue()
+
+
+@lru_cache(maxsize=256)
+def picture(run_id: str, image_key: str) -> Tensor:
+    """A test image, or an uploaded picture, as the run's model sees it before it is normalised: (3, s, s) in [0, 1].
+
+    Do not write into it: it is kept. Raises InputError if there is no such image.
+    """
+    run = run_of(run_id)
+    size, augmentation = run.config.image_size, run.config.augmentation
+    if image_key.startswith(UPLOAD):
+        pixels, shape = _read(image_key, kept_side(size, augmentation))
+        images = torch.tensor(pixels).permute(2, 0, 1).unsqueeze(0)
+        return evaluation_crop(images, torch.tensor([shape], dtype=torch.float32), size, augmentation)[0]
+    shown = run.dataset.test.take([_position(run_id, image_key)])
+    if isinstance(shown, ImageFiles):
+        shown = replace(shown, workers=0)  # to start a process takes longer than to read one image
+    return next(shown.crops(size, augmentation, 1, torch.device("cpu")))[0]
+
+
+def true_class(run_id: str, image_key: str) -> str | None:
+    """The class of a test image; of an uploaded picture nobody knows it."""
+    if image_key.startswith(UPLOAD):
+        return None
+    run = run_of(run_id)
+    return run.classes[run.dataset.test.labels[_position(run_id, image_key)]]
+
+
+def _position(run_id: str, image_id: str) -> int:
+    positions = _positions(run_id)
+    if image_id not in positions:
+        raise InputError(f"no test image {image_id!r} in {run_of(run_id).config.dataset}: choose one of its thumbnails")
+    return positions[image_id]
+
+
+@lru_cache(maxsize=64)
+def _positions(run_id: str) -> dict[str, int]:
+    return {id: i for i, id in enumerate(run_of(run_id).dataset.test.ids)}
+
+
+def add_upload(name: str, content: bytes) -> str:
+    """Keep a picture of one's own in memory, the last 20 of them; returns the key by which it is shown, "upload:" and a SHA-256.
+
+    name: of the file, for the message if it is refused; it is not kept.
+    content: PNG, JPEG, WebP, BMP, GIF (its first picture) or TIFF of any mode; turned upright where it says how it was held, laid
+        over white where it is transparent.
+    Raises InputError for anything else, a damaged file, more than 20 MB or 64 million pixels, or pixels that are not finite.
+    """
+    name = _short(name)
+    if not len(content):
+        raise InputError(f"{name} is empty: choose a picture")
+    if len(content) > MOST_BYTES:
+        raise too_large(name)
+    content = bytes(content)
+    key = UPLOAD + hashlib.sha256(content).hexdigest()
+    readable = _uploads.pop(key, None) or _checked(name, content)
+    _uploads[key] = readable
+    while len(_uploads) > KEPT_UPLOADS:
+        del _uploads[next(iter(_uploads))]
+    return key
+
+
+def too_large(name: str) -> InputError:
+    """The error of a file of more than 20 MB."""
+    return InputError(f"{_short(name)} is larger than {MOST_BYTES // 10**6} MB: make it smaller")
+
+
+def _short(name: str) -> str:
+    return " ".join(name.split())[-60:] or "the file"
+
+
+@lru_cache(maxsize=64)
+def _read(key: str, side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """An uploaded picture as `read_image` returns it."""
+    if key not in _uploads:
+        raise InputError(f"your picture is no longer kept (the last {KEPT_UPLOADS} are): upload it again")
+    return _read_quietly(_uploads[key], side)
+
+
+def _read_quietly(content: bytes, side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    with warnings.catch_warnings():  # of what has been accepted nothing matters
+        warnings.simplefilter("ignore")
+        return read_image(BytesIO(content), side)
+
+
+def _checked(name: str, content: bytes) -> bytes:
+    """The file as `read_image` takes it; all of it has been read once, so that a damaged one is refused now."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            readable = _readable(name, content)
+        _read_quietly(readable, 64)
+        return readable
+    except UnreadableImageError as error:
+        raise InputError(f"{name} is damaged ({error.why}): choose another picture") from None
+    except InputError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise InputError(f"{name} cannot be read: expected a picture as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}") from None
+    except Image.DecompressionBombError:
+        raise InputError(f"{name} unpacks to far more than {MOST_PIXELS // 10**6} million pixels: choose another picture") from None
+    except DAMAGED as error:
+        raise InputError(f"{name} is damaged ({error or type(error).__name__}): choose another picture") from None
+
+
+def _readable(name: str, content: bytes) -> bytes:
+    """The file itself, or as PNG what `read_image` takes otherwise than a viewer shows it: 32-bit and transparent pictures."""
+    with Image.open(BytesIO(content), formats=FORMATS) as image:
+        width, height = image.size
+        if width * height > MOST_PIXELS:
+            limit = f"{MOST_PIXELS // 10**6} million"
+            raise InputError(f"{name} has {width} x {height} pixels: expected at most {limit}, make it smaller")
+        if image.mode in ("F", "I"):
+            changed = Image.fromarray(_in_grey_levels(name, np.array(image)))
+        elif image.has_transparency_data:
+            changed = ImageOps.exif_transpose(image).convert("RGBA")
+            changed = Image.alpha_composite(Image.new("RGBA", changed.size, "white"), changed).convert("RGB")
+        else:
+            return content
+    png = BytesIO()
+    changed.save(png, format="png", compress_level=1)
+    return png.getvalue()
+
+
+def _in_grey_levels(name: str, values: np.ndarray) -> np.ndarray:
+    """32-bit pixels (h, w) in 8 bits. Black is 0; white is 1 or 255 where that is about their highest value, else that value."""
+    if not np.isfinite(values).all():
+        raise InputError(f"{name} holds pixels that are NaN or infinite: expected finite ones")
+    highest = values.max()
+    white = next((top for top in (1, 255) if top / 4 < highest <= 1.05 * top), max(highest, 1))
+    values = values.astype(np.float32)
+    np.clip(values, 0, white, out=values)
+    values *= 255 / white
+    return np.rint(values, out=values).astype(np.uint8)

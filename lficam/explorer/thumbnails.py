@@ -1,0 +1,75 @@
+"""Test images to choose from, as small pictures, twelve a page."""
+
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from uuid import uuid4
+
+from ipywidgets import HTML, Button
+
+from lficam.explorer.gallery import thumbnail, true_class
+from lficam.explorer.widgets import button, line, row, show, small
+
+A_PAGE = 12
+
+
+class Thumbnails:
+    """A page of buttons with pictures on them, and two that turn the page. Who makes it says what a click does.
+
+    shown: ids of the images on the page, one a button, in order.
+    """
+
+    def __init__(self) -> None:
+        self._name = f"lficam-{uuid4().hex[:8]}"  # two explorers in one notebook have pictures of their own
+        self._run, self._ids, self._first, self._marked = "", [], 0, ""
+        size = {"width": "60px", "height": "86px"}
+        self.buttons = [Button(layout=size).add_class("lficam-thumbnail").add_class(f"{self._name}-{k}") for k in range(A_PAGE)]
+        self.previous = button("Previous", "previous", tooltip="the pictures before these")
+        self.next = button("Next", "next", tooltip="the pictures after these")
+        self.where = line("").add_class("lficam-where")
+        self.icons = HTML(layout={"display": "none"})  # what is on the buttons, as a style sheet
+        self.parts = [self.icons, row(self.buttons).add_class("lficam-thumbnails"), row([self.previous, self.next, self.where])]
+
+    @property
+    def shown(self) -> list[str]:
+        return list(self._ids[self._first : self._first + A_PAGE])
+
+    def show(self, run: str, ids: Sequence[str]) -> None:
+        """The first page of these test images of a run's data set."""
+        self._draw(run, ids, 0)
+
+    def turn(self, pages: int) -> None:
+        """Pages on, or back."""
+        self._draw(self._run, self._ids, self._first + pages * A_PAGE)
+
+    def mark(self, image: str) -> None:
+        """A frame around this image, wherever it turns up."""
+        self._marked = image
+        for id, choice in zip(self.shown, self.buttons, strict=False):
+            (choice.add_class if id == image else choice.remove_class)("lficam-chosen")
+            choice.tooltip = "shown now: " * (id == image) + f"test image {id}"
+
+    @contextmanager
+    def searching(self) -> Iterator[None]:
+        """While the block runs it says so: to find the least stable images takes seconds."""
+        before, self.where.value = self.where.value, small("looking through the test images …")
+        try:
+            yield
+        finally:
+            self.where.value = before
+
+    def _draw(self, run: str, ids: Sequence[str], first: int) -> None:
+        page = [(true_class(run, id), b64encode(thumbnail(run, id)).decode()) for id in ids[first : first + A_PAGE]]
+        self._run, self._ids, self._first = run, ids, first  # only now, when nothing can fail any more
+        rules = []
+        for k, choice in enumerate(self.buttons):
+            show(choice, k < len(page))
+            if k < len(page):
+                label, png = page[k]
+                choice.description = f"{first + k + 1}: {label}"
+                rules.append(f"button.{self._name}-{k} {{ background-image: url(data:image/png;base64,{png}) !important }}")
+        self.icons.value = f"<style>{' '.join(rules)}</style>"
+        where = f"{first + 1} to {first + len(page)} of {len(ids)}"
+        self.where.value = small(where if page else "no test image is like that: choose another class or order")
+        self.previous.disabled, self.next.disabled = first == 0, first + A_PAGE >= len(ids)
+        self.mark(self._marked)

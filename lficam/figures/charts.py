@@ -1,0 +1,197 @@
+"""Charts of measured numbers, drawn from plain values as the grids in `plots` are; `draw` draws any of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lficam.figures.grid import DPI, HEADING, LINE, PAGE_WIDTH, TEXT, Grid, draw_grid, headline
+
+COLUMNS = 3  # panels side by side
+MARKERS = "osD^vPX*"  # a line is told by its marker as well as by its colour
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A panel of horizontal bars a quantity. names: of the bars; quantities: axis label -> one value a bar."""
+
+    title: str
+    source: str
+    names: list[str]
+    quantities: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A square heat map a method. methods: name -> mean IoU, settings x settings."""
+
+    source: str
+    methods: dict[str, list[list[float]]]
+
+
+@dataclass(frozen=True)
+class Dots:
+    """A panel of means with their intervals, one below the other.
+
+    label: of the axis. names: of the rows, from the top. values: mean, low, high of each; None where nothing was measured.
+    mark: where a dashed line stands, such as chance.
+    """
+
+    label: str
+    names: list[str]
+    values: list[list[float] | None]
+    mark: float | None = None
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A panel of lines over the same x values: numbers, or names at equal distances.
+
+    lines: name -> one value for each x. dashed: names of those to compare with, in the colour of the line before them.
+    """
+
+    x_label: str
+    y_label: str
+    x: list[float] | list[str]
+    lines: dict[str, list[float]]
+    dashed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Panels side by side, at most three in a row, with a footnote."""
+
+    title: str
+    source: str
+    panels: list[Dots | Lines]
+    footnote: str = ""
+
+
+Drawing = Grid | Bars | Agreement | Chart
+
+
+def draw(drawing: Drawing, images: Mapping[str, Tensor]) -> Figure:
+    """Draw any of them; images: sample id -> picture (3, h, w) in [0, 1], which only a grid needs."""
+    match drawing:
+        case Grid():
+            return draw_grid(drawing, images)
+        case Bars():
+            return draw_bars(drawing)
+        case Agreement():
+            return draw_agreement(drawing)
+        case Chart():
+            return draw_chart(drawing)
+
+
+def draw_bars(bars: Bars) -> Figure:
+    """One panel a quantity, side by side, with the values at the ends of the bars."""
+    from seaborn import barplot, color_palette
+
+    height = 1.0 + 0.3 * len(bars.names)
+    figure = Figure(figsize=(PAGE_WIDTH, height), dpi=DPI)
+    axes = figure.subplots(1, len(bars.quantities), sharey=True)
+    figure.subplots_adjust(left=0.31, right=0.97, top=1 - 0.55 / height, bottom=0.42 / height, wspace=0.12)
+    for ax, (label, values) in zip(axes, bars.quantities.items(), strict=True):
+        barplot(x=values, y=bars.names, ax=ax, color=color_palette("colorblind")[0])
+        ax.bar_label(ax.containers[0], fmt="%.1f", fontsize=TEXT, padding=2)
+        ax.set_xlabel(label, fontsize=TEXT)
+        ax.tick_params(labelsize=TEXT)
+        ax.margins(x=0.16)
+        ax.spines[["top", "right"]].set_visible(False)
+    headline(figure, bars.title, bars.source, height)
+    return figure
+
+
+def draw_agreement(agreement: Agreement) -> Figure:
+    """A heat map a method, side by side."""
+    from seaborn import heatmap
+
+    height = 3.1
+    figure = Figure(figsize=(PAGE_WIDTH, height), dpi=DPI)
+    axes = figure.subplots(1, len(agreement.methods), squeeze=False)[0]
+    figure.subplots_adjust(left=0.08, right=0.96, top=0.76, bottom=0.12, wspace=0.25)
+    for ax, (method, values) in zip(axes, agreement.methods.items(), strict=True):
+        names = [str(k) for k in range(1, len(values) + 1)]
+        style = {"cmap": "cividis", "annot": True, "fmt": ".2f", "square": True, "annot_kws": {"size": TEXT}}
+        heatmap(values, ax=ax, vmin=0, vmax=1, xticklabels=names, yticklabels=names, **style)
+        ax.set_title(method, fontsize=HEADING - 1)
+        ax.set_xlabel("setting", fontsize=TEXT)
+        ax.tick_params(labelsize=TEXT, length=0)
+        ax.collections[0].colorbar.ax.tick_params(labelsize=TEXT)
+    headline(figure, "Mean IoU between the maps of every two settings", agreement.source, height)
+    return figure
+
+
+def draw_chart(chart: Chart) -> Figure:
+    """Draw a chart on a page's width."""
+    rows = -(-len(chart.panels) // COLUMNS)
+    columns = -(-len(chart.panels) // rows)  # as even as can be
+    top, foot = 0.5, 0.15 + LINE * (chart.footnote.count("\n") + 1 if chart.footnote else 0)
+    height = top + rows * max(map(_height, chart.panels)) + foot
+    figure = Figure(figsize=(PAGE_WIDTH, height), dpi=DPI, layout="constrained")
+    figure.get_layout_engine().set(rect=(0.01, foot / height, 0.98, 1 - (top + foot) / height), wspace=0.04, hspace=0.06)
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for k, (ax, panel) in enumerate(zip(axes, chart.panels, strict=False)):
+        ax.tick_params(labelsize=TEXT)
+        ax.spines[["top", "right"]].set_visible(False)
+        if isinstance(panel, Lines):
+            _draw_lines(ax, panel)
+        else:
+            neighbour = chart.panels[k - 1] if k % columns else None
+            _draw_dots(ax, panel, named=not (isinstance(neighbour, Dots) and neighbour.names == panel.names))
+    for ax in axes[len(chart.panels) :]:
+        ax.set_axis_off()
+    headline(figure, chart.title, chart.source, height)
+    if chart.footnote:
+        figure.text(0.1 / PAGE_WIDTH, 0.08 / height, chart.footnote, fontsize=TEXT, va="bottom", color="0.25", linespacing=1.15)
+    return figure
+
+
+def _height(panel: Dots | Lines) -> float:
+    """Inches, with its axis label."""
+    return 0.55 + 0.17 * len(panel.names) if isinstance(panel, Dots) else 1.9 + 0.14 * len(panel.lines)
+
+
+def _draw_dots(ax: Axes, dots: Dots, named: bool) -> None:
+    """named: whether the names of the rows are written; not if the panel to the left has the same."""
+    from seaborn import color_palette
+
+    for row, value in enumerate(dots.values):
+        if value is not None:
+            mean, low, high = value
+            # a percentile interval need not hold the mean
+            ax.plot([low, high], [row, row], color=color_palette("colorblind")[0], linewidth=1.2)
+            ax.plot([mean], [row], "o", color=color_palette("colorblind")[0], markersize=3.5)
+    if dots.mark is not None:
+        ax.axvline(dots.mark, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
+    ax.set_ylim(len(dots.names) - 0.5, -0.5)
+    ax.set_yticks(range(len(dots.names)), dots.names if named else [""] * len(dots.names))
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", color="0.9", linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.locator_params(axis="x", nbins=4)
+    ax.margins(x=0.08)
+    ax.set_xlabel(dots.label, fontsize=TEXT)
+
+
+def _draw_lines(ax: Axes, lines: Lines) -> None:
+    from seaborn import color_palette
+
+    named = isinstance(lines.x[0], str)
+    x = range(len(lines.x)) if named else lines.x
+    colors, solid = color_palette("colorblind"), -1
+    for name, values in lines.lines.items():
+        dashed = name in lines.dashed
+        solid += not dashed
+        style = {"linestyle": "--" if dashed else "-", "marker": None if dashed else MARKERS[solid], "color": colors[solid]}
+        ax.plot(x, values, label=name, linewidth=1.2, markersize=3, **style)
+    if named:
+        ax.set_xticks(list(x), lines.x, rotation=35, ha="right", rotation_mode="anchor")
+    ax.set_xlabel(lines.x_label, fontsize=TEXT)
+    ax.set_ylabel(lines.y_label, fontsize=TEXT)
+    # above the panel, where no line can run through it
+    ax.legend(
+        fontsize=TEXT, frameon=False, handlelength=1.6, labelspacing=0.3, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0
+    )

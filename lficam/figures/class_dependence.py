@@ -1,0 +1,113 @@
+"""Extra figure 6: what it means that a map is the same for every class, shown on pictures of two objects.
+
+Source: the grid pointing game of Böhle, Fritz, Schiele, "Convolutional Dynamic Alignment Networks for Interpretable
+Classifications", CVPR 2021, with two cells.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from lficam.errors import InputError
+from lficam.figures.experiments import Experiment
+from lficam.figures.explanations import Result, pictures
+from lficam.figures.grid import Grid, Panel, rounded
+from lficam.figures.tables import with_interval
+from lficam.figures.trust import ABN, BATCH, OWN
+from lficam.metrics.baselines import baseline_maps
+from lficam.metrics.bootstrap import interval
+from lficam.metrics.localisation import energy
+from lficam.model.cam import resize_map
+from lficam.training.explain import explain_batches, on_best_device
+from lficam.training.runs import Run
+
+IMAGES = 200  # the first of a seeded shuffle, two for a picture
+GRAD_CAM = "Grad-CAM of LFI-CAM"
+
+
+def two_objects_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
+    """Two test images of different classes side by side, and where the maps look when asked for one of them."""
+    runs = [run for run in runs if run.config.method in experiment.methods]
+    index = torch.tensor(experiment.shown(runs[0].dataset, IMAGES))
+    index = index[pairs_of_classes(runs[0].dataset.test.labels[index])]  # (N, 2): left and right
+    labels = runs[0].dataset.test.labels[index]
+    shares, shown = {}, {}  # map -> one (asked, more probable) a model; map -> those of the first model
+    for run in runs:
+        images = side_by_side(run.inputs(index.flatten().tolist()))
+        probabilities, maps = _look(run, images, labels)
+        more_probable = probabilities.gather(1, labels).argmax(1)  # (N,): 0 left, 1 right
+        for name, cams in maps.items():
+            halves = shares_of_halves(cams, images.shape[-2:])
+            shares.setdefault(name, []).append((halves.mean(1), halves.gather(1, more_probable[:, None])[:, 0]))
+            shown.setdefault(name, cams)
+    sources, rows = runs[0].sources(index[:, 0].tolist()), []
+    for name, found in shares.items():
+        asked, likely = (torch.stack(values) for values in zip(*found, strict=True))  # (S, N)
+        row = {"map": name, "models": len(found)} | with_interval("share_in_asked_half", interval(asked, sources))
+        rows.append(row | with_interval("share_in_more_probable_half", interval(likely, sources)))
+    grid, images = _grid(experiment, runs[0], index[: experiment.rows], shown)
+    return Result(experiment, grid, pd.DataFrame(rows), (), tuple(runs), images)
+
+
+def pairs_of_classes(labels: Tensor) -> Tensor:
+    """Positions of pairs of different labels (N,), (M, 2): each with the next one that is left; none is used twice.
+
+    Raises InputError if all are the same.
+    """
+    left, pairs = list(range(len(labels))), []
+    while left:
+        first = left.pop(0)
+        partner = next((k for k in left if labels[k] != labels[first]), None)
+        if partner is not None:
+            left.remove(partner)
+            pairs.append((first, partner))
+    if not pairs:
+        raise InputError(f"all {len(labels)} images are of one class: two are needed to show them side by side")
+    return torch.tensor(pairs)
+
+
+def side_by_side(images: Tensor) -> Tensor:
+    """(2N, c, h, w), left and right one in turn -> (N, c, h, 2w)."""
+    return torch.cat([images[::2], images[1::2]], 3)
+
+
+def shares_of_halves(cams: tuple[Tensor, Tensor], size: tuple[int, int]) -> Tensor:
+    """Of maps (N, 1, u, v) for the left and for the right object, the share of the sum that is in the half asked for: (N, 2)."""
+    h, w = size
+    in_left = (torch.arange(w) < w // 2).expand(len(cams[0]), 1, h, w)
+    left, right = (resize_map(cam, size) for cam in cams)
+    return torch.stack([energy(left, in_left), energy(right, ~in_left)], 1)
+
+
+def _look(run: Run, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
+    """Probabilities (N, C), and name -> the maps for the left and for the right object."""
+    with on_best_device(run.model) as device:
+        explained = explain_batches(run.model, (part.to(device) for part in images.split(BATCH)))
+        if run.config.method == "abn":
+            return explained.probabilities, {ABN: (explained.cam,) * 2}
+        of_class = tuple(baseline_maps("Grad-CAM", run.model, images, labels[:, side]) for side in (0, 1))
+    return explained.probabilities, {OWN: (explained.cam,) * 2, GRAD_CAM: of_class}
+
+
+def _grid(
+    experiment: Experiment, run: Run, index: Tensor, maps: dict[str, tuple[Tensor, Tensor]]
+) -> tuple[Grid, dict[str, Tensor]]:
+    """The first pictures (M, 2) with the maps of one model each, and the pictures."""
+    alone = side_by_side(torch.stack(list(pictures(run, index.flatten().tolist()).values())))
+    columns = {"input": None, f"{OWN},\nany class": (OWN, 0), f"{ABN},\nany class": (ABN, 0)}
+    columns |= {f"{GRAD_CAM},\nclass on the {side}": (GRAD_CAM, k) for k, side in enumerate(("left", "right"))}
+    images, panels = {}, []
+    for row, (picture, pair) in enumerate(zip(alone, index.tolist(), strict=True)):
+        id = " | ".join(run.dataset.test.ids[i] for i in pair)
+        images[id] = picture
+        names = [run.classes[run.dataset.test.labels[i]] for i in pair]
+        panels.append(Panel(id, row, 0, " and ".join(names)))
+        for column, (name, side) in enumerate(list(columns.values())[1:], 1):
+            cams = tuple(cam[row : row + 1] for cam in maps[name])
+            share = shares_of_halves(cams, picture.shape[-2:])[0, side]
+            panels.append(Panel(id, row, column, f"{share:.0%} on {names[side]}", rounded(cams[side][0])))
+    footnote = "Under each map: how much of its sum lies on the half with the class named."
+    titles = [""] * len(index)
+    return Grid(experiment.title, experiment.source, list(columns), titles, panels, footnote=footnote, aspect=0.5), images

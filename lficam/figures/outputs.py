@@ -1,0 +1,87 @@
+"""The files of a figure: `<name>_<slug>.png`, `.pdf`, `.csv` and `.json`, the last with everything needed to draw it again."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import lficam
+from lficam.figures.charts import Bars, Chart, Dots, Drawing, Lines
+from lficam.figures.explanations import Result
+from lficam.figures.grid import DPI, Grid, Panel
+from lficam.paths import atomic_file, figures_dir, runs_dir
+from lficam.provenance import environment, sha256
+from lficam.training.runs import Run
+
+SUFFIXES = (".png", ".pdf", ".csv", ".json")
+
+
+def save(result: Result) -> list[str]:
+    """Write a figure's four files, each in one piece, and return their paths inside the figures folder.
+
+    The JSON holds the verdicts, the panels with their maps, the runs with config, metrics and hardware, the versions, and the
+    SHA-256 of the other files. It is written last, so that a figure with a JSON is complete.
+    """
+    files = {suffix: result.experiment.file(suffix) for suffix in SUFFIXES}
+    figure = result.draw()
+    for suffix, metadata in ((".png", None), (".pdf", {"CreationDate": None})):  # no date: the same figure, the same bytes
+        with atomic_file(files[suffix]) as temporary:
+            figure.savefig(temporary, dpi=DPI, metadata=metadata)
+    with atomic_file(files[".csv"]) as temporary:
+        result.table.to_csv(temporary, index=False, float_format="%.6g")
+    with atomic_file(files[".json"]) as temporary:
+        made = [file for suffix, file in files.items() if suffix != ".json"]
+        record = _provenance(result) | {"sha256": {file.name: sha256(file) for file in made}}
+        temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False))
+    return [file.relative_to(figures_dir()).as_posix() for file in files.values()]
+
+
+def _provenance(result: Result) -> dict[str, object]:
+    """Where a figure comes from, as JSON; without the folder of the data, which is the user's own."""
+    experiment = result.experiment
+    return {
+        "name": experiment.name,
+        "title": experiment.title,
+        "caption": experiment.caption,
+        "source": experiment.source,
+        "profile": experiment.profile,
+        "overrides": {key: value for key, value in experiment.overrides.items() if key != "data"},
+        "verdicts": [verdict._asdict() for verdict in result.verdicts],
+        "training_seconds": sum(run.metrics["seconds"] for run in result.runs),
+        "environment": environment(),
+        "code": code_digest(),
+        "runs": [_run_record(run) for run in result.runs],
+        "drawing": {"kind": type(result.drawing).__name__} | asdict(result.drawing),
+    }
+
+
+def load_drawing(record: dict) -> Drawing:
+    """What a figure's JSON was drawn from, ready for `charts.draw`."""
+    values = dict(record["drawing"])
+    match values.pop("kind"):
+        case "Grid":
+            return Grid(**(values | {"panels": [Panel(**panel) for panel in values["panels"]]}))
+        case "Bars":
+            return Bars(**values)
+        case "Chart":
+            panels = [(Lines if "lines" in panel else Dots)(**panel) for panel in values["panels"]]
+            return Chart(**(values | {"panels": panels}))
+
+
+def code_digest() -> str:
+    """Identifies the library's source: a figure made by other code is out of date."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(lficam.__file__).parent.rglob("*.py")):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _run_record(run: Run) -> dict[str, object]:
+    return {
+        "id": run.id,
+        "sha256": sha256(runs_dir() / run.id / "run.json"),
+        "config": run.config.model_dump(exclude={"data"}),
+        "data": run.data,
+        "metrics": run.metrics,
+        "environment": run.environment,
+    }

@@ -1,0 +1,36 @@
+"""Tables as people read them: in a notebook, in Markdown."""
+
+import pandas as pd
+
+from lficam.metrics.bootstrap import Interval
+
+
+def with_interval(name: str, measured: Interval | None) -> dict[str, float]:
+    """A quantity and its interval as three columns of a table's row: name, name_low, name_high; none of them for None."""
+    return {} if measured is None else dict(zip((name, f"{name}_low", f"{name}_high"), measured, strict=True))
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The same table as text: three decimals, small numbers as they are, missing values empty, an interval beside its mean."""
+    text = table.map(_text)
+    for name in [column for column in table if {f"{column}_low", f"{column}_high"} <= set(table)]:
+        for row, mean, low, high in table[[name, f"{name}_low", f"{name}_high"]].itertuples():
+            if not pd.isna(low):
+                text.loc[row, name] = f"{mean:z.3f} [{low:z.3f}, {high:z.3f}]"
+        text = text.drop(columns=[f"{name}_low", f"{name}_high"])
+    return text
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The same table in Markdown."""
+    table = readable(table)
+    rows = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def _text(value: object) -> str:
+    if pd.isna(value):
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) >= 0.01 and not value.is_integer() else f"{value:g}"
+    return str(value)

@@ -1,0 +1,285 @@
+"""Do two models look at the same place? Metrics between maps of the same image, one number an image.
+
+Maps (N, 1, h, w) in [0, 1]; "on" means value > threshold; higher is more alike. The null lines say how alike maps are that
+know nothing of each other's image: stability counts only as far as it is above them.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lficam.errors import InputError
+from lficam.model.cam import check_maps, normalize_map, resize_map
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+THRESHOLD = 100 / 255  # of the published stability figure
+CHUNK = 512  # images compared at a time: five settings of 224 x 224 maps take half a gigabyte
+SSIM_PIXELS = 32 * 224 * 224  # of as many, SSIM takes half a gigabyte by itself; more at a time are slower
+WINDOW = 11  # pixels, the side of SSIM's Gaussian window (standard deviation 1.5)
+
+
+def iou(a: Tensor, b: Tensor, threshold: float = THRESHOLD) -> Tensor:
+    """Intersection over union of the "on" areas of maps a, b (N, 1, h, w): (N,) in [0, 1]. Two empty areas: 0.
+
+    Raises InputError for maps of different shapes, or that are not finite.
+    """
+    check_maps(a, b)
+    return _overlap(a > threshold, b > threshold)
+
+
+def _overlap(on_a: Tensor, on_b: Tensor) -> Tensor:
+    shared = (on_a & on_b).sum((1, 2, 3))
+    either = (on_a | on_b).sum((1, 2, 3))
+    return torch.where(either > 0, shared / either.clamp(min=1), 0.0)
+
+
+def iou_published(a: Tensor, b: Tensor, threshold: float = THRESHOLD) -> Tensor:
+    """The stability of the authors' release, to compare with its published numbers: (N,) in [0, 1].
+
+    It is not an intersection over union of the image. It takes one for every image row and averages them, counts a row that is
+    empty in both maps as 1, and stores the map as floor(256 A) in 8 bits, so that the peak itself (256) wraps to 0.
+    """
+    check_maps(a, b)
+    on_a, on_b = (torch.floor(256 * cam).remainder(256) > round(255 * threshold) for cam in (a, b))
+    shared = (on_a & on_b).sum(3)  # (N, 1, h)
+    either = (on_a | on_b).sum(3)
+    rows = torch.where(either > 0, shared / either.clamp(min=1), 1.0)
+    return rows.mean((1, 2))
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Mean structural similarity of maps a, b (N, 1, h, w): (N,) in [-1, 1]. Two equal constant maps: 1.
+
+    Source: Wang, Bovik, Sheikh, Simoncelli, "Image Quality Assessment: From Error Visibility to Structural Similarity", IEEE
+    Transactions on Image Processing 2004; between saliency maps, as rank correlation is: Adebayo et al., "Sanity Checks for
+    Saliency Maps", NeurIPS 2018.
+
+    Raises InputError for maps that are smaller than the window of 11 x 11 pixels: a smaller window gives other numbers.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure  # late: importing it takes seconds
+
+    check_maps(a, b)
+    h, w = a.shape[2:]
+    if min(h, w) < WINDOW:
+        raise InputError(
+            f"maps are {h} x {w}, SSIM needs {WINDOW} x {WINDOW} pixels: compare maps at the size of the image, or leave out 'ssim'"
+        )
+    chunk = max(1, SSIM_PIXELS // (h * w))
+    parts = zip(a.split(chunk), b.split(chunk), strict=True)
+    return torch.cat([structural_similarity_index_measure(x, y, reduction="none", data_range=1.0) for x, y in parts])
+
+
+def spearman(a: Tensor, b: Tensor) -> Tensor:
+    """Rank correlation of the pixels of maps a, b (N, 1, h, w), equal values at their mean rank: (N,) in [-1, 1].
+
+    0 where one map is constant: it ranks nothing.
+    """
+    from scipy.stats import rankdata  # torchmetrics adds ranks in 32 bits: too few for the zeros of a 300 x 300 map
+
+    check_maps(a, b)
+    ranks = (torch.from_numpy(rankdata(cam.flatten(1).cpu().numpy(), axis=1)) for cam in (a, b))
+    x, y = (rank - rank.mean(1, keepdim=True) for rank in ranks)  # (N, h w)
+    return F.cosine_similarity(x, y).to(a)
+
+
+def top_overlap(a: Tensor, b: Tensor) -> Tensor:
+    """Of the highest tenth of the pixels of maps a, b (N, 1, h, w), the share that they have in common: (N,) in [0, 1].
+
+    Pixels as high as the lowest of the tenth belong to it; pixels at the map's minimum never do, so that a map that is 0 but for
+    one peak has that peak only. Of two tenths of different size the share of the larger one. 0 where one map is constant.
+    """
+    check_maps(a, b)
+    top_a, top_b = _highest_tenth(a), _highest_tenth(b)
+    larger = torch.maximum(top_a.sum(1), top_b.sum(1))
+    return (top_a & top_b).sum(1) / larger.clamp(min=1)
+
+
+def _highest_tenth(cam: Tensor) -> Tensor:
+    pixels = cam.flatten(1)  # (N, h w)
+    lowest = pixels.topk(math.ceil(pixels.shape[1] / 10)).values[:, -1:]
+    return (pixels >= lowest) & (pixels > pixels.amin(1, keepdim=True))
+
+
+AT_THRESHOLD = {"iou": iou, "iou_published": iou_published}
+METRICS = AT_THRESHOLD | {"ssim": ssim, "spearman": spearman, "top_overlap": top_overlap}
+
+
+def pairwise_stability(
+    maps: Mapping[str, tuple[Sequence[str], Tensor]],
+    size: tuple[int, int] | None = None,
+    threshold: float = THRESHOLD,
+    metrics: Sequence[str] = tuple(AT_THRESHOLD),
+) -> "pd.DataFrame":
+    """Compare the maps of every two settings, image by image.
+
+    maps: setting -> (ids of N samples, maps (N, 1, u, v)). Maps are paired by id, whatever their order.
+    size: (h, w) of the images, to which maps are resized before they are compared; their own size when left out.
+    metrics: names in METRICS; those left out here cost several times as much as these, and "ssim" needs maps of 11 x 11 pixels.
+
+    Returns one row a pair, image and metric: columns a, b, id, metric, value.
+    Raises InputError for fewer than two settings, repeated ids, settings with different ids or map sizes, or unknown metrics.
+    """
+    import pandas as pd
+
+    if len(maps) < 2:
+        raise InputError(f"stability compares settings, got {len(maps)} ({', '.join(maps)}): give at least two")
+    chosen = _metrics(metrics, threshold)
+    aligned = _align(maps, size)
+    ids = next(iter(maps.values()))[0]
+    frames = []
+    for start in range(0, len(ids), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        shown = {s: normalize_map(cams[chunk]) if size is None else resize_map(cams[chunk], size) for s, cams in aligned.items()}
+        for a, b in combinations(shown, 2):
+            for name, metric in chosen.items():
+                values = metric(shown[a], shown[b]).tolist()
+                frames.append(pd.DataFrame({"a": a, "b": b, "id": ids[chunk], "metric": name, "value": values}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def metrics_at(size: tuple[int, int]) -> list[str]:
+    """The metrics that maps of this size (h, w) can be compared by: all of METRICS, but SSIM only where its window fits."""
+    return [metric for metric in METRICS if metric != "ssim" or min(size) >= WINDOW]
+
+
+def pair_matrix(pairs: "pd.DataFrame", metric: str) -> Tensor:
+    """One metric of `pairwise_stability` as `bootstrap.pair_interval` takes it: (S, S, N) float64, symmetric, 0 on the diagonal.
+
+    Settings and images are in the order in which they first appear.
+    Raises InputError for a metric that is not in `pairs`, or unless there is one value for each pair of settings and image.
+    """
+    import pandas as pd
+
+    rows = pairs[pairs["metric"] == metric]
+    if rows.empty:
+        raise InputError(f"no values of {metric!r}: there are {', '.join(pairs['metric'].unique()) or 'none'}")
+    settings, names = pd.factorize(rows[["a", "b"]].to_numpy().ravel())  # a and b of row 1, a and b of row 2, ...
+    image, ids = pd.factorize(rows["id"])
+    a, b, image = torch.tensor(settings[::2]), torch.tensor(settings[1::2]), torch.tensor(image)
+    matrix = torch.full((len(names), len(names), len(ids)), torch.nan, dtype=torch.float64)
+    matrix[a, b, image] = matrix[b, a, image] = torch.tensor(rows["value"].to_numpy(), dtype=torch.float64)
+    matrix[range(len(names)), range(len(names))] = 0
+    expected = len(names) * (len(names) - 1) // 2 * len(ids)
+    if len(rows) != expected or matrix.isnan().any():
+        raise InputError(
+            f"{len(rows)} values of {metric!r} for {len(names)} settings and {len(ids)} images: expected one for each pair and "
+            f"image, {expected}, none of them NaN"
+        )
+    return matrix
+
+
+def different_images(
+    cams: Tensor, sources: Sequence[str], threshold: float = THRESHOLD, partners: int = 10, seed: int = 0
+) -> Tensor:
+    """Mean IoU of each map with maps of other images by the same model: (N,) in [0, 1], a null line of stability.
+
+    A method that shows one map everywhere gets its stability for free: stability near this value says nothing about the image.
+
+    cams: (N, 1, h, w) by one model, as they are compared (`resize_map`).
+    sources: N names; images of one source (made from the same photograph, say) are never partners.
+    partners: how many other images are drawn for each; where fewer are of another source, all of those.
+
+    Raises InputError for sources that are not N names or are all the same, or fewer than one partner.
+    """
+    check_maps(cams)
+    if len(sources) != len(cams):
+        raise InputError(f"{len(sources)} sources for {len(cams)} maps: expected one name for each map")
+    if partners < 1:
+        raise InputError(f"partners={partners}: expected at least one other image for each")
+    if len(position := {name: i for i, name in enumerate(sources)}) < 2:
+        raise InputError(f"all {len(cams)} maps are of the source {', '.join(position)!r}: give maps of at least two sources")
+    source = torch.tensor([position[name] for name in sources])
+    generator = torch.Generator().manual_seed(seed)
+    on, values = cams > threshold, []
+    for own, part in zip(on.split(CHUNK), source.split(CHUNK), strict=True):
+        usable = part[:, None] != source  # (n, N)
+        drawn = torch.rand(usable.shape, generator=generator).masked_fill(~usable, -1)
+        drawn, partner = drawn.topk(min(partners, int(usable.sum(1).max())))  # (n, partners); -1: there are no more
+        drawn = drawn.to(cams.device)
+        alike = torch.stack([_overlap(own, on[column]) for column in partner.T], 1)
+        values.append((alike * (drawn >= 0)).sum(1) / (drawn >= 0).sum(1))
+    return torch.cat(values)
+
+
+def centred_blob(size: tuple[int, int]) -> Tensor:
+    """What a method that always looks at the middle would show: (1, 1, h, w) in [0, 1].
+
+    A Gaussian at the centre of the image, its standard deviation a quarter of each side, min-max normalised.
+    """
+    sides = [torch.exp(-0.5 * ((torch.arange(n) - (n - 1) / 2) / (n / 4)) ** 2) for n in size]
+    return normalize_map(torch.outer(*sides)[None, None])
+
+
+def null_lines(
+    maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[int, int], sources: Sequence[str], threshold: float = THRESHOLD
+) -> "pd.DataFrame":
+    """How alike maps are that share no image: the IoU to expect from a method that looks at the same place everywhere.
+
+    maps, size: as for `pairwise_stability`; one setting is enough.
+    sources: of the images, in the order of the first setting's ids, as for `different_images`.
+
+    Returns one row a setting, null line and image: columns setting, null, id, value. The null "different images" is that of
+    `different_images`, "centred blob" the IoU of each map with `centred_blob`.
+    Raises InputError as those two do.
+    """
+    import pandas as pd
+
+    if not maps:
+        raise InputError("null lines need maps, got no setting: give at least one")
+    aligned = _align(maps, size)
+    ids = next(iter(maps.values()))[0]
+    frames = []
+    for setting, cams in aligned.items():
+        shown = torch.cat([resize_map(part, size) for part in cams.split(CHUNK)])  # (N, 1, h, w)
+        nulls = {
+            "different images": different_images(shown, sources, threshold),
+            "centred blob": iou(shown, centred_blob(size).to(shown).expand_as(shown), threshold),
+        }
+        for null, values in nulls.items():
+            frames.append(pd.DataFrame({"setting": setting, "null": null, "id": ids, "value": values.tolist()}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _metrics(names: Sequence[str], threshold: float) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    """The metrics of these names, as functions of two batches of maps."""
+    if unknown := [name for name in names if name not in METRICS]:
+        raise InputError(f"unknown metric {unknown[0]!r}: there are {', '.join(METRICS)}")
+    if not names:
+        raise InputError(f"no metric to compare maps with: give some of {', '.join(METRICS)}")
+    return {name: partial(METRICS[name], threshold=threshold) if name in AT_THRESHOLD else METRICS[name] for name in names}
+
+
+def _align(maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[int, int] | None) -> dict[str, Tensor]:
+    """All maps in the order of the first setting's ids."""
+    first, (ids, reference) = next(iter(maps.items()))
+    aligned = {}
+    for setting, (own_ids, cams) in maps.items():
+        position = {id: i for i, id in enumerate(own_ids)}
+        if len(position) != len(own_ids) or len(cams) != len(own_ids):
+            raise InputError(
+                f"{setting!r} has {len(own_ids)} ids, {len(position)} of them different, and {len(cams)} maps: "
+                "expected one map for each id"
+            )
+        if different := position.keys() ^ set(ids):
+            raise InputError(
+                f"{setting!r} and {first!r} differ in {len(different)} ids, such as {min(different)!r}: "
+                "compare maps of the same images"
+            )
+        cams = cams[[position[id] for id in ids]]
+        if (bad := ~torch.isfinite(cams).flatten(1).all(1)).any():
+            id = ids[int(bad.int().argmax())]
+            raise InputError(f"the map of {id!r} in {setting!r} holds NaN or infinity: expected values in [0, 1]")
+        if size is None and cams.shape != reference.shape:
+            raise InputError(
+                f"maps of {setting!r} are {tuple(cams.shape[1:])}, of {first!r} {tuple(reference.shape[1:])}: pass size=(h, w)"
+            )
+        aligned[setting] = cams
+    return aligned

@@ -1,0 +1,11 @@
+"""The networks: LFI-CAM, ABN, and the trunks they are built around. In reading order:
+
+- `cam`: class activation maps as tensors
+- `lfi_cam`: LFI-CAM and its Feature Importance Network
+- `abn`: the Attention Branch Network, which it is compared with
+- `trunks`: trunks by name, customised ones too
+- `cifar_trunks`: those for 32 x 32 images
+- `timm_trunks`: those for ImageNet-size images
+- `initialization`: fresh weights
+- `saving`: saved models: weights and config, on disk or on the hub
+"""

@@ -1,0 +1,136 @@
+"""Trunks by name: the classifiers whose feature maps are weighed, as a sequence of named stages.
+
+image (N, 3, h, w) -> features (N, K, u, v)
+
+- CIFAR-size, 32 -> 8 x 8: `cifar_resnet110`, `cifar_wrn28_10`, ... (`lficam.model.cifar_trunks`).
+- ImageNet-size, 224 -> 14 x 14 with `stem_stride=1`: `resnet50`, `densenet121`, ..., from timm (`lficam.model.timm_trunks`).
+- your own: `register_trunk`.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lficam.errors import InputError
+from lficam.model.cifar_trunks import CIFAR_FORMS, cifar_trunk, is_cifar_trunk
+from lficam.model.timm_trunks import has_weights, timm_names, timm_trunk
+
+# Those that the tests train with every method. Other depths and timm's other networks of the same kinds go by name as well.
+TRUNKS = (
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d"),
+    *("seresnet50", "legacy_senet154", "densenet121", "densenet161", "densenet169", "densenet201"),
+    *("cifar_resnet20", "cifar_resnet32", "cifar_resnet44", "cifar_resnet56", "cifar_resnet110", "cifar_seresnet20"),
+    *("cifar_seresnet110", "cifar_resnext29_8x64d", "cifar_wrn28_10", "cifar_densenet100_12"),
+)
+
+
+class _Registered(NamedTuple):
+    build: Callable[[], nn.Module]
+    version: int
+
+
+_registered: dict[str, _Registered] = {}
+
+
+def trunk(name: str, stem_stride: int = 1, pretrained: bool = False) -> nn.Module:
+    """Build a trunk by name.
+
+    name: one of `TRUNKS`, one like them, or a name given to `register_trunk`.
+    stem_stride: stride of the first convolution. ImageNet networks use 2; 1 doubles the size of every feature map.
+    pretrained: load timm's ImageNet weights; from the hub the first time, from its cache from then on.
+
+    Returns an `nn.Sequential` of named stages with `.num_features` (K) and `.spec`, from which it can be built again.
+    Raises InputError for an unknown name, an option that the trunk does not have, or weights that cannot be had.
+    """
+    check_trunk(name, stem_stride, pretrained)
+    if name in _registered:
+        stages = _registered[name].build()
+        if not hasattr(stages, "num_features"):
+            stages.num_features = count_features(stages)
+    elif is_cifar_trunk(name):
+        stages = cifar_trunk(name, stem_stride)
+    else:
+        stages = timm_trunk(name, stem_stride, pretrained)
+    stages.spec = {"name": name, "stem_stride": stem_stride}  # weights come from a checkpoint, so `pretrained` is not part of it
+    return stages
+
+
+def register_trunk(name: str, build: Callable[[], nn.Module], version: int = 1) -> None:
+    """Make a customised classifier usable by name in `trunk` and `RunConfig`.
+
+    build: returns a new module, image (N, 3, h, w) -> features (N, K, u, v). ABN needs it to be an `nn.Sequential` of stages.
+    version: part of every run's id; raise it when `build` changes, so that older runs are not taken for new ones.
+    """
+    if is_cifar_trunk(name) or name in timm_names():
+        raise InputError(f"trunk name {name!r} is taken by a built-in trunk: choose another name")
+    _registered[name] = _Registered(build, version)
+
+
+def check_trunk(name: str, stem_stride: int = 1, pretrained: bool = False) -> None:
+    """Raise InputError unless `trunk` can build this. Builds nothing, asks no network."""
+    if name not in _registered and not is_cifar_trunk(name) and name not in timm_names():
+        raise InputError(_unknown(name))
+    if stem_stride < 1:
+        raise InputError(f"stem_stride={stem_stride}: expected 1 or more, usually 1 or 2")
+    if name in _registered and (pretrained or stem_stride != 1):
+        raise InputError(
+            f"trunk {name!r} is registered without options, got stem_stride={stem_stride}, pretrained={pretrained}: "
+            "put them into its build function"
+        )
+    if pretrained and (is_cifar_trunk(name) or not has_weights(name)):
+        raise InputError(f"there are no pretrained weights for {name!r}, got pretrained=True: leave it out")
+
+
+def _unknown(name: str) -> str:
+    close = get_close_matches(name.lower(), {*_registered, *TRUNKS, *timm_names()}, n=3)
+    return (
+        f"unknown trunk {name!r}{', did you mean ' + ' or '.join(close) + '?' if close else ':'} "
+        f"expected {', '.join(CIFAR_FORMS)}, a network of timm's modules resnet, densenet and senet such as resnet18, "
+        f"densenet121, legacy_senet154, or a registered one ({', '.join(_registered) or 'none so far'})"
+    )
+
+
+def default_stem_stride(name: str, method: str) -> int:
+    """The stem stride that gives a 14 x 14 map at 224 pixels with an ImageNet-size trunk; 1 for all others. Builds nothing."""
+    if method != "abn" or name in _registered or is_cifar_trunk(name):
+        return 1
+    # ABN's map is as large as the input of the last stage. In ResNet and SENet that stage halves the map, so the usual stride 2
+    # gives 14 x 14 before it; DenseNet's has no stride of its own, so stride 2 would give 7 x 7 there.
+    return 2 if timm_names().get(name) in ("resnet", "senet") else 1
+
+
+def is_registered(name: str) -> bool:
+    """Whether it is a trunk of `register_trunk`, which other processes do not know."""
+    return name in _registered
+
+
+def trunk_version(name: str) -> int:
+    """The version a customised trunk was registered with; 0 for the built-in ones."""
+    return _registered[name].version if name in _registered else 0
+
+
+@torch.no_grad()
+def count_features(module: nn.Module, size: int = 64) -> int:
+    """K of a module image -> (N, K, u, v), found by one forward pass of a black image of `size` pixels.
+
+    Raises InputError if what comes back is not (N, K, u, v).
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    like = next(module.parameters(), torch.zeros(0))  # the device and dtype that the trunk works in
+    try:
+        features = module.eval()(torch.zeros(1, 3, size, size, device=like.device, dtype=like.dtype))
+    finally:
+        for part, training in modes:
+            part.training = training
+    return check_features(features, module).shape[1]
+
+
+def check_features(features: Any, module: nn.Module) -> Tensor:
+    """Return what a trunk returned if it is (N, K, u, v); raise InputError otherwise."""
+    if not isinstance(features, Tensor) or features.ndim != 4:
+        got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise InputError(f"a trunk must return features (N, K, u, v), {type(module).__name__} returned {got}")
+    return features

@@ -1,0 +1,181 @@
+"""All figures by one call: train what is missing, execute the notebooks with papermill, write the report."""
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lficam.errors import InputError, MissingDataError
+from lficam.figures.experiments import Experiment, experiment
+from lficam.figures.outputs import SUFFIXES, code_digest
+from lficam.paths import figures_dir, lock, repository, runs_dir
+from lficam.provenance import sha256
+from lficam.reproduce.report import write_report
+from lficam.training.runs import fit_missing, unfinished
+
+NOTEBOOKS = {
+    "table1": "00_architecture",
+    "fig1": "01_fin_effectiveness",
+    "fig2": "02_explanations_cifar100",
+    "fig3": "03_explanations_stl10",
+    "fig4": "04_explanations_imagenet",
+    "fig5": "05_stability_stl10",
+    "fig6": "06_stability_catdog",
+    "extra1": "05_stability_stl10",
+    "extra2": "06_stability_catdog",
+    **{f"extra{number}": "08_faithfulness" for number in range(3, 8)},
+}
+
+
+# On every start a kernel warns that it talks over TCP, on every end that it was interrupted; what fails shows in the notebook.
+QUIET = {"extra_arguments": ["--IPKernelApp.log_level=50"]}
+
+
+@dataclass
+class Outcome:
+    """What became of each figure.
+
+    made, kept: names of the figures made now, and of those up to date.
+    failed: name -> one line why, where a training or the notebook failed.
+    without_data: the same for figures whose data is missing or unreadable.
+    report: its path, if there is anything in it.
+    """
+
+    report: Path | None = None
+    made: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    without_data: dict[str, str] = field(default_factory=dict)
+
+
+def make_figures(
+    profile: str = "embedded",
+    only: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    fresh: bool = False,
+    jobs: int = 1,
+) -> Outcome:
+    """Make the figures named in `only` (all when empty), and the others that their notebooks make.
+
+    A second call does only what is missing or out of date.
+
+    fresh: remove these figures and their trained runs first. jobs: how many models to train side by side.
+    A notebook that fails, a run that cannot be trained or a data set that is missing does not keep the other figures from being
+    made. Raises InputError, before anything is written, for an unknown profile, figure or override, or while another process
+    makes the same figures.
+    """
+    outcome, plans = Outcome(), []
+    for name in _of_the_same_notebooks(only):
+        try:
+            plans.append(experiment(name, profile, overrides))
+        except MissingDataError as error:
+            outcome.without_data[name] = str(error)
+    if not plans:
+        return outcome
+    folder = plans[0].folder
+    with lock(
+        figures_dir(), folder.name, busy=f"another process is making the figures in {folder}: wait for it to end", wait=False
+    ):
+        if fresh:
+            _remove(plans)
+        configs = {config.run_id(): config for plan in plans for config in plan.configs()}
+        untrained = fit_missing(list(configs.values()), jobs)
+        for stem in dict.fromkeys(NOTEBOOKS[plan.name] for plan in plans):
+            _make([plan for plan in plans if NOTEBOOKS[plan.name] == stem], untrained, outcome)
+        if outcome.made or outcome.kept:
+            outcome.report = write_report(folder, profile)
+    return outcome
+
+
+def _of_the_same_notebooks(only: Sequence[str]) -> list[str]:
+    """The figures named, all when empty, with the others that their notebooks make."""
+    stems = {NOTEBOOKS.get(name) for name in only}
+    return [*only, *(name for name, stem in NOTEBOOKS.items() if name not in only and (not only or stem in stems))]
+
+
+def _make(plans: Sequence[Experiment], untrained: Mapping[str, Exception], outcome: Outcome) -> None:
+    """Make the figures of one notebook, unless they are up to date. untrained: id -> why it could not be trained."""
+    names = [plan.name for plan in plans]
+    causes = [untrained[id] for plan in plans for config in plan.configs() if (id := config.run_id()) in untrained]
+    if causes:
+        kind = outcome.without_data if isinstance(causes[0], InputError) else outcome.failed
+        kind.update(dict.fromkeys(names, str(causes[0])))
+    elif all(map(is_current, plans)):
+        outcome.kept += names
+    else:
+        error = _execute(plans)
+        for plan in plans:
+            if error and not plan.file(".json").is_file():  # saved before another one failed
+                outcome.failed[plan.name] = error
+            else:
+                outcome.made.append(plan.name)
+
+
+def notebook(name: str) -> Path:
+    """The notebook that makes a figure. Raises InputError in an installation without notebooks."""
+    root = repository()
+    if root is None:
+        raise InputError("the notebooks are not part of the installed package: run this in a checkout of the repository")
+    return root / "notebooks" / f"{NOTEBOOKS[name]}.ipynb"
+
+
+def executed(plan: Experiment) -> Path:
+    """Where a notebook's executed copy lies."""
+    return plan.folder / "notebooks" / f"{NOTEBOOKS[plan.name]}.ipynb"
+
+
+def is_current(plan: Experiment) -> bool:
+    """Whether a figure's files are whole and were made by this code and this notebook from the runs as they are now."""
+    if not plan.file(".json").is_file() or not executed(plan).is_file():
+        return False
+    record = json.loads(plan.file(".json").read_text())
+    files = [plan.file(suffix) for suffix in SUFFIXES if suffix != ".json"]
+    trained = [runs_dir() / config.run_id() / "run.json" for config in plan.configs()]
+    return (
+        record["code"] == code_digest()
+        and [run["sha256"] for run in record["runs"]] == [sha256(file) for file in trained]
+        and all(file.is_file() and sha256(file) == record["sha256"][file.name] for file in files)
+        and _cells(notebook(plan.name)) == _cells(executed(plan))
+    )
+
+
+def _cells(file: Path) -> list[str]:
+    """The source of a notebook's cells, without the one papermill adds."""
+    cells = json.loads(file.read_text())["cells"]
+    return ["".join(cell["source"]) for cell in cells if "injected-parameters" not in cell["metadata"].get("tags", [])]
+
+
+def _execute(plans: Sequence[Experiment]) -> str | None:
+    """Execute the notebook of some figures; one line that says where and why if it fails. Its executed copy stays either way."""
+    import papermill  # late: it costs a second
+    from nbclient.exceptions import DeadKernelError
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    plan = plans[0]
+    source, target = notebook(plan.name), executed(plan)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{', '.join(plan.name for plan in plans)}: notebooks/{source.name}", flush=True)
+    parameters = {"profile": plan.profile, "overrides": dict(plan.overrides)}
+    for plan in plans:
+        plan.file(".json").unlink(missing_ok=True)  # written last: a figure without it is not whole, should this be interrupted
+    try:
+        papermill.execute_notebook(source, target, parameters, kernel_name="python3", progress_bar=False, **QUIET)
+    except papermill.PapermillExecutionError as error:
+        return f"notebooks/{source.name}, In [{error.exec_count}]: {error.ename}: {error.evalue} (traceback in {target})"
+    except DeadKernelError:
+        return f"notebooks/{source.name}: its kernel died, most likely for want of memory"
+    return None
+
+
+def _remove(plans: Sequence[Experiment]) -> None:
+    for plan in plans:
+        for config in plan.configs():
+            id = config.run_id()
+            with lock(runs_dir(), id, busy=f"waiting for the process that trains {id}", wait=True):
+                shutil.rmtree(runs_dir() / id, ignore_errors=True)
+                shutil.rmtree(unfinished(id), ignore_errors=True)
+        for suffix in SUFFIXES:
+            plan.file(suffix).unlink(missing_ok=True)

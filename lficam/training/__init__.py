@@ -1,0 +1,10 @@
+"""From a configuration to a trained run in the store. In reading order:
+
+- `config`: what one training is, and the id that follows from it
+- `loop`: the training loop
+- `checkpoint`: the state of a training, so that an interrupted one goes on
+- `explain`: a trained model applied to many images
+- `runs`: the store of trained runs
+- `parallel`: several trainings side by side
+- `tracking`: every epoch in TensorBoard
+"""

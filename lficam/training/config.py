@@ -1,0 +1,120 @@
+"""What one training is: a frozen, validated configuration and the id that follows from it."""
+
+import hashlib
+import json
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from lficam.data.augmentation import AUGMENTATIONS
+from lficam.data.datasets import DATASETS, data_fingerprint, dataset_info
+from lficam.errors import InputError
+from lficam.model.trunks import check_trunk, default_stem_stride, trunk_version
+
+# Part of every run's id: raise it when the training code changes so that the same config gives another model.
+TRAINING_VERSION = 2
+
+
+class RunConfig(BaseModel):
+    """One training. Strings such as "1e-4" are taken as numbers, since that is how papermill and a command line pass them.
+
+    Raises pydantic.ValidationError, which names the field, the value and what is allowed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    method: Literal["lfi-cam", "lfi-cam-without-fin", "abn"] = "lfi-cam"
+    trunk: str = "resnet18"
+    epochs: int = Field(300, ge=1)
+    lr: float = Field(0.1, gt=0, allow_inf_nan=False)  # peak learning rate; x0.1 after 1/2 and 3/4 of the epochs
+    batch_size: int = Field(256, ge=2)  # images; a batch norm needs two
+    weight_decay: float = Field(1e-4, ge=0, allow_inf_nan=False)  # L2, on every parameter
+    seed: int = Field(0, ge=0)  # of the weights, the order of the images and their crops
+
+    data: str | None = None  # folder of the data set; <data folder>/<dataset> when left out. Not part of the id
+    image_size: int = Field(0, ge=8)  # pixels; the data set's own when left out
+    augmentation: str = ""  # the data set's own when left out
+    stem_stride: Literal[1, 2] = 1  # of the first convolution; when left out what makes 14x14 maps of 224 pixels
+    pretrained: bool = False  # start from timm's ImageNet weights
+    normalization: Literal["own", "release"] = "own"  # "release": what the release takes for CIFAR and STL10
+    max_classes: int = Field(0, ge=0)  # at most so many classes, always the same ones; 0: all
+    max_per_class: int = Field(0, ge=0)  # at most so many training images of a class, always the same ones; 0: all
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the forward pass in training (autocast)
+    compile: bool = False  # torch.compile the train step; needs a C++ compiler
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        """Defaults that depend on other fields are written out, so that leaving one out and naming it give one id."""
+        if not isinstance(given, dict) or given.get("dataset") not in list(DATASETS):
+            return given
+        info = dataset_info(given["dataset"])
+        trunk = given.get("trunk", cls.model_fields["trunk"].default)
+        wide_stem = isinstance(trunk, str) and default_stem_stride(trunk, given.get("method")) == 2
+        return {
+            "image_size": info.image_size,
+            "augmentation": info.augmentation,
+            "stem_stride": 2 if wide_stem else 1,
+        } | given
+
+    @field_validator("stem_stride", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.isdigit() else value
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_dataset(cls, name: str) -> str:
+        dataset_info(name)
+        return name
+
+    @field_validator("trunk")
+    @classmethod
+    def _known_trunk(cls, name: str) -> str:
+        check_trunk(name)
+        return name
+
+    @field_validator("augmentation")
+    @classmethod
+    def _known_augmentation(cls, name: str) -> str:
+        if name not in AUGMENTATIONS:
+            raise InputError(f"expected one of {', '.join(AUGMENTATIONS)}")
+        return name
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Refuse now what the data set or the trunk would refuse once training has begun."""
+        if self.max_classes == 1:
+            raise InputError("max_classes=1: a classifier needs two, or 0 for all")
+        info = dataset_info(self.dataset)
+        if info.fixed_size and self.image_size != info.image_size:
+            raise InputError(f"image_size={self.image_size}: {self.dataset} is made at {info.image_size} pixels, leave it out")
+        check_trunk(self.trunk, self.stem_stride, self.pretrained)
+        return self
+
+    def run_id(self) -> str:
+        """Readable, and unique for the config, the data, the trunk and the version of the training code.
+
+        Reads the names and sizes of the data's files. Raises InputError if data is missing.
+        """
+        identity = {
+            "config": self.model_dump(exclude={"data"}),
+            "data": data_fingerprint(self.dataset, self.data),
+            "trunk": trunk_version(self.trunk),
+            "training": TRAINING_VERSION,
+        }
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
+        return f"{self.dataset}_{self.method}_{digest}"
+
+
+def describe(error: ValidationError) -> str:
+    """A validation error in one line: each field, its value, and what was expected."""
+    parts = []
+    for problem in error.errors():
+        field = ".".join(str(step) for step in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = f"there is no such field; expected one of {', '.join(RunConfig.model_fields)}"
+        parts.append(f"{field}={problem['input']!r}: {message}" if field else message)
+    return "; ".join(parts)

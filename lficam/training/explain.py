@@ -1,0 +1,88 @@
+"""A trained model applied to many images."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lficam.data.samples import Split
+from lficam.model.cam import mean_feature_map
+
+
+class Explained(NamedTuple):
+    """What a model says about N samples; all tensors are float32 on the CPU.
+
+    ids: the samples, in order.
+    probabilities: (N, C), each row sums to 1.
+    cam: (N, 1, u, v) in [0, 1].
+    mean_features: (N, 1, u, v) in [0, 1], the pixel-wise mean of the feature maps that the attention multiplies.
+    importance: (N, K), or None for ABN.
+    """
+
+    ids: tuple[str, ...]
+    probabilities: Tensor
+    cam: Tensor
+    mean_features: Tensor
+    importance: Tensor | None
+
+    def accuracy(self, labels: Tensor) -> float:
+        """Share of samples whose most probable class is `labels` (N,); higher is better."""
+        return (self.probabilities.argmax(1) == labels).double().mean().item()
+
+
+def explain_samples(
+    model: nn.Module,
+    samples: Split,
+    mean: Sequence[float],
+    std: Sequence[float],
+    image_size: int,
+    augmentation: str,
+    batch_size: int = 64,
+) -> Explained:
+    """Explain the test crop of every sample, on the GPU if there is one; the model comes back in evaluation mode on the CPU.
+
+    mean, std: per channel, of pixels in [0, 1]; they, the image size and the augmentation are those of the training.
+    """
+    with on_best_device(model) as device:
+        batches = samples.crops(image_size, augmentation, batch_size, device)
+        return explain_batches(model, (normalize(images, mean, std) for images in batches), samples.ids)
+
+
+@torch.inference_mode()
+def explain_batches(model: nn.Module, batches: Iterable[Tensor], ids: Sequence[str] = ()) -> Explained:
+    """Explain batches (n, 3, h, w) of normalised images by a model in evaluation mode, where it and they are."""
+    parts = []
+    for images in batches:
+        e = model.explain(images)
+        importance = torch.empty(0) if e.importance is None else e.importance
+        parts.append((e.logits.softmax(1), e.cam, mean_feature_map(e.features), importance))
+    probabilities, cam, mean_features, importance = (torch.cat(column).float().cpu() for column in zip(*parts, strict=True))
+    return Explained(tuple(ids), probabilities, cam, mean_features, importance if len(importance) else None)
+
+
+@contextmanager
+def on_best_device(model: nn.Module) -> Iterator[torch.device]:
+    """While the block runs the model is in evaluation mode on the GPU, if there is one; then it is on the CPU."""
+    device = best_device()
+    model.to(device).eval()
+    try:
+        yield device
+    finally:
+        model.cpu()
+
+
+def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Pixels (N, 3, h, w) in [0, 1] -> network input, by mean and std per channel."""
+    mean, std = (
+        torch.tensor(values, dtype=images.dtype).view(3, 1, 1).to(images.device, non_blocking=True) for values in (mean, std)
+    )
+    return (images - mean) / std
+
+
+def best_device() -> torch.device:
+    """The accelerator that training uses too, else the CPU."""
+    from accelerate import PartialState  # late: it costs a second
+
+    return PartialState().device

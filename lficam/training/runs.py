@@ -1,0 +1,232 @@
+"""The store of trained runs: a folder each, named by the run's id, written in one piece.
+
+`config.json` and `model.safetensors` are the model, as `from_pretrained` reads it; `run.json` is how it came about.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lficam.data.datasets import load_dataset, sources_of
+from lficam.data.samples import Dataset
+from lficam.errors import InputError
+from lficam.model.abn import ABN
+from lficam.model.initialization import initialize
+from lficam.model.lfi_cam import LFICAM
+from lficam.model.trunks import is_registered
+from lficam.paths import atomic_folder, lock, runs_dir
+from lficam.progress import Progress
+from lficam.provenance import environment
+from lficam.training.checkpoint import Record
+from lficam.training.config import RunConfig
+from lficam.training.explain import Explained, explain_samples, normalize
+from lficam.training.loop import build_model, train
+from lficam.training.parallel import fit_side_by_side
+from lficam.training.tracking import tracking
+
+UNTRAINED_SEED = 1000  # added to a run's own
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model and how it came about.
+
+    history: one record an epoch (see `training.Record`).
+    metrics: test_accuracy and train_accuracy (shares in [0, 1]; training images as augmented, last epoch), seconds.
+    environment: versions and hardware of the training.
+    data: how many images there were to train and to test, and which of all were unreadable and left out (id -> why).
+    classes: names, in the order of the logits. mean, std: per channel, of pixels in [0, 1], by which input is normalised.
+    """
+
+    id: str
+    config: RunConfig
+    model: nn.Module
+    history: list[Record]
+    metrics: dict[str, float]
+    environment: dict[str, object]
+    data: dict[str, object]
+    classes: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        return _dataset(self.config)
+
+    @cached_property
+    def explained(self) -> Explained:
+        """The model's word on every test image, computed on first use."""
+        config = self.config
+        return explain_samples(self.model, self.dataset.test, self.mean, self.std, config.image_size, config.augmentation)
+
+    def sources(self, index: Sequence[int] | None = None) -> list[str]:
+        """What the test images at these positions, all when left out, were made from (`datasets.sources_of`)."""
+        ids = self.dataset.test.ids
+        return sources_of(self.config.dataset, ids if index is None else [ids[i] for i in index])
+
+    def inputs(self, index: Sequence[int]) -> Tensor:
+        """The test images at these positions as the model takes them, (n, 3, h, w), normalised."""
+        shown = self.dataset.test.take(index)
+        (crops,) = shown.crops(self.config.image_size, self.config.augmentation, len(shown), torch.device("cpu"))
+        return normalize(crops, self.mean, self.std)
+
+    def untrained(self, number: int = 0) -> nn.Module:
+        """The same architecture with weights that have learned nothing: He-normal, every norm at identity.
+
+        Not what its training started from, which may be weights from elsewhere, or timm's residual branches switched off.
+        number: tells the networks of one seed apart.
+        """
+        seed = self.config.seed + UNTRAINED_SEED + number
+        model = build_model(self.config.model_copy(update={"pretrained": False}), len(self.classes))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            initialize(model)
+        return model.eval()
+
+
+def fit_or_load(config: RunConfig) -> Run:
+    """The run of a config: from the store if it is there, else trained now and stored."""
+    return fit_or_load_all([config])[0]
+
+
+def fit_or_load_all(configs: Sequence[RunConfig]) -> list[Run]:
+    """The runs of many configs, in order; trains what the store lacks, with one progress bar.
+
+    An interrupted call keeps the runs that were finished. A second process that needs the same run waits for it.
+    Raises what kept the first of them from being trained.
+    """
+    for error in fit_missing(configs).values():
+        raise error
+    # The caller's config, not the stored one: it knows where the data lies now.
+    return [replace(load_run(config.run_id()), config=config) for config in configs]
+
+
+def fit_missing(configs: Sequence[RunConfig], jobs: int = 1) -> dict[str, Exception]:
+    """Train what the store lacks; a run that cannot be trained does not keep the others from it.
+
+    jobs: how many to train side by side, which pays where one does not fill the GPU. Trunks of `register_trunk` need 1.
+
+    Returns id -> InputError (data that cannot be read) or FloatingPointError (a loss that is not finite) of those.
+    """
+    missing = {id: config for config in configs if not is_stored(id := config.run_id())}
+    if not missing:
+        return {}
+    registered = [config.trunk for config in missing.values() if is_registered(config.trunk)]
+    if jobs > 1 and registered:
+        raise InputError(f"jobs={jobs}: trunk {registered[0]!r} is registered in this process alone, so train one at a time")
+    with Progress({id: config.epochs for id, config in missing.items()}) as progress:
+        if jobs > 1:
+            return fit_side_by_side(_fit, missing, jobs, progress)
+        failed = {}
+        for id, config in missing.items():
+            progress.start(id)
+            try:
+                _fit(id, config, partial(progress.epoch, id))
+            except (InputError, FloatingPointError) as error:
+                # Their tracebacks would keep the model and its data in memory.
+                error.__cause__ = error.__context__ = None
+                failed[id] = error.with_traceback(None)
+        return failed
+
+
+def is_stored(id: str) -> bool:
+    """Whether a run has been trained and stored."""
+    return (runs_dir() / id / "run.json").is_file()
+
+
+def stored_ids() -> list[str]:
+    """The ids of all trained runs, sorted."""
+    return sorted(file.parent.name for file in runs_dir().glob("[!.]*/run.json"))
+
+
+def load_run(id: str) -> Run:
+    """Read a run from the store.
+
+    Raises InputError if there is no such run, or it was stored by another version of this library.
+    """
+    run = load_record(id)
+    model_class = ABN if run.config.method == "abn" else LFICAM
+    with torch.random.fork_rng(devices=[]):  # its weights are drawn before they are replaced
+        return replace(run, model=model_class.from_pretrained(runs_dir() / id))
+
+
+def load_record(id: str) -> Run:
+    """A run without its model, which can be hundreds of megabytes. Raises as `load_run` does."""
+    file = runs_dir() / id / "run.json"
+    if not is_stored(id):
+        raise InputError(f"no run {id!r} in {runs_dir()}: `lficam runs` lists those there are")
+    try:
+        stored = json.loads(file.read_text())
+        stored["config"] = RunConfig(**stored["config"])
+        stored |= {key: tuple(stored[key]) for key in ("classes", "mean", "std")}  # JSON has lists only
+        stored["metrics"] = {key: float(stored["metrics"][key]) for key in ("test_accuracy", "train_accuracy", "seconds")}
+        return Run(id=id, model=None, **stored)
+    except (KeyError, TypeError, ValueError) as error:  # no text, no JSON, no such config are ValueErrors
+        raise InputError(
+            f"{file} is damaged or of another version ({type(error).__name__}): remove {file.parent} and train it again"
+        ) from error
+
+
+def unfinished(id: str) -> Path:
+    """Where a training that is under way, or was interrupted, keeps its state."""
+    return runs_dir() / ".unfinished" / id
+
+
+def _fit(id: str, config: RunConfig, on_epoch: Callable[[Record], None]) -> None:
+    """Train and store one run, from where an interrupted training of it stopped."""
+    with lock(runs_dir(), id, busy=f"waiting for the process that trains {id}", wait=True), tracking(id, config) as track:
+        if is_stored(id):  # another process has trained it meanwhile
+            return
+
+        def epoch_ended(record: Record) -> None:
+            on_epoch(record)
+            track(record)
+
+        memory = None
+        try:
+            _train_and_store(id, config, epoch_ended)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{id}: {error}") from None
+        except torch.OutOfMemoryError as error:
+            memory = str(error).split(". ")[0]
+        if memory:  # outside of the except block, whose traceback would keep what filled the memory
+            torch.cuda.empty_cache()
+            raise InputError(
+                f"{id}: {memory}. Batches of {config.batch_size} images of {config.image_size} pixels do not fit: use a smaller "
+                "image_size, precision=bfloat16, fewer jobs side by side, or, where it is not compared, a smaller batch_size"
+            )
+
+
+def _train_and_store(id: str, config: RunConfig, on_epoch: Callable[[Record], None]) -> None:
+    dataset = _dataset(config)
+    model, history = train(config, dataset, on_epoch, unfinished(id))
+    test = explain_samples(model, dataset.test, dataset.mean, dataset.std, config.image_size, config.augmentation)
+    record = {
+        "config": config.model_dump(),
+        "classes": dataset.classes,
+        "mean": dataset.mean,
+        "std": dataset.std,
+        "data": {"train": len(dataset.train), "test": len(dataset.test), "unreadable": dict(dataset.unreadable)},
+        "metrics": {
+            "test_accuracy": test.accuracy(dataset.test.labels),
+            "train_accuracy": history[-1]["accuracy"],
+            "seconds": round(sum(record["seconds"] for record in history), 1),
+        },
+        "history": history,
+        "environment": environment(),
+    }
+    with atomic_folder(runs_dir() / id) as folder:
+        model.save_pretrained(folder)
+        (folder / "run.json").write_text(json.dumps(record, indent=2))
+    shutil.rmtree(unfinished(id), ignore_errors=True)
+
+
+def _dataset(config: RunConfig) -> Dataset:
+    shape = config.model_dump(include={"image_size", "augmentation", "normalization", "max_classes", "max_per_class"})
+    return load_dataset(config.dataset, config.data, **shape)

@@ -1,0 +1,182 @@
+"""What runs say about one picture, against what they say of all, and against naive code where something is changed."""
+
+from itertools import combinations
+
+import pytest
+import torch
+
+from lficam.errors import InputError
+from lficam.explorer import answers, gallery
+from lficam.explorer.answers import answer, box_of, channels, compared, grad_cam, hidden, iou_matrix, ranked, with_channels
+from lficam.explorer.gallery import picture, run_of
+from lficam.metrics.baselines import baseline_maps
+from lficam.metrics.stability import iou
+from lficam.model.cam import normalize_map, resize_map
+
+BOX = (4, 6, 10, 20)  # rows 4 to 9, columns 6 to 19
+
+
+@pytest.mark.parametrize("method", ["lfi-cam", "lfi-cam-without-fin", "abn"])
+def test_a_run_says_what_it_says_of_all_images(runs, images, method):
+    run = run_of(runs[method][0])
+    for image in images[:5]:
+        i, said = run.explained.ids.index(image), answer(run.id, image)
+        assert torch.allclose(said.probabilities, run.explained.probabilities[i], atol=1e-5)
+        assert torch.allclose(said.cam, run.explained.cam[i], atol=1e-4)
+        if method == "abn":
+            assert said.importance is None
+        else:
+            assert torch.allclose(said.importance, run.explained.importance[i], atol=1e-6)
+
+
+def covered(run, image):
+    """The model's input with the box at 0, pixel by pixel: (1, 3, 28, 28)."""
+    x = run.inputs([run.explained.ids.index(image)]).clone()
+    for row in range(4, 10):
+        for column in range(6, 20):
+            x[0, :, row, column] = 0
+    return x
+
+
+@pytest.mark.parametrize("method", ["lfi-cam", "lfi-cam-without-fin", "abn"])
+def test_what_is_hidden_is_hidden_from_the_network(runs, images, method):
+    run = run_of(runs[method][0])
+    said = answer(run.id, images[0], BOX)
+    with torch.inference_mode():
+        expected = run.model.explain(covered(run, images[0]))
+    assert torch.allclose(said.probabilities, expected.logits.softmax(1)[0], atol=1e-5)
+    assert torch.allclose(said.cam, expected.cam[0], atol=1e-4)
+    assert not torch.allclose(said.cam, answer(run.id, images[0]).cam, atol=1e-2)  # else the box would prove nothing
+
+
+def test_grad_cam_is_that_of_the_predicted_class(runs, images):
+    run = run_of(runs["lfi-cam"][0])
+    x = run.inputs([run.explained.ids.index(images[0])])
+    predicted = answer(run.id, images[0]).probabilities.argmax()
+    expected = baseline_maps("Grad-CAM", run.model, x, predicted.view(1))
+    assert torch.allclose(grad_cam(run.id, images[0]), expected[0], atol=1e-5)
+
+
+def test_grad_cam_can_be_made_of_a_run_that_was_loaded_by_asking_it(runs, images):
+    gallery._run.cache_clear()
+    answer.__wrapped__(runs["lfi-cam"][3], images[0])  # loads it, in inference mode
+    assert grad_cam.__wrapped__(runs["lfi-cam"][3], images[0]).amax() == 1
+
+
+def test_grad_cam_behind_the_square_is_that_of_the_class_that_is_predicted_there(runs, images, monkeypatch):
+    asked, real = [], answers.baseline_maps
+
+    def recorded(name, model, x, classes):
+        asked.append((x, classes.tolist()))
+        return real(name, model, x, classes)
+
+    monkeypatch.setattr(answers, "baseline_maps", recorded)
+    run = run_of(runs["lfi-cam"][1])
+    for image in images[:6]:
+        answers.grad_cam.__wrapped__(run.id, image, BOX)
+        (x, classes) = asked.pop()
+        assert torch.allclose(x, covered(run, image), atol=1e-5)
+        assert classes == [answer(run.id, image, BOX).probabilities.argmax()]
+
+
+def test_ious_are_those_of_the_resized_maps(runs, images):
+    ids = runs["lfi-cam"]
+    maps = [resize_map(answer(id, images[0]).cam[None], (28, 28)) for id in ids]
+    expected = {(a, b): iou(maps[a], maps[b], 0.37).item() for a, b in combinations(range(5), 2)}
+    matrix = iou_matrix([compared(id, answer(id, images[0]).cam) for id in ids], 0.37)
+    assert {(a, b): matrix[a, b].item() for a, b in expected} == pytest.approx(expected, abs=1e-6)
+    assert torch.equal(matrix, matrix.T)
+    assert matrix.diag().tolist() == [1] * 5
+
+
+def test_with_no_channel_dropped_or_all_kept_the_map_is_the_learned_one(runs, images):
+    id = runs["lfi-cam"][0]
+    learned = answer(id, images[0])
+    for k, keep in ((0, False), (channels(id), True)):
+        changed = with_channels(id, images[0], k, keep)
+        assert torch.allclose(changed.cam, learned.cam, atol=1e-5)
+        assert torch.allclose(changed.probabilities, learned.probabilities, atol=1e-5)
+
+
+def test_channels_are_kept_in_the_order_of_their_weights(runs, images):
+    id = runs["lfi-cam"][1]
+    learned = answer(id, images[1])
+    first, second = learned.importance.topk(2).indices.tolist()
+    alone = with_channels(id, images[1], 1, True)
+    assert torch.allclose(alone.cam, normalize_map(learned.features[first].relu()[None, None])[0], atol=1e-5)
+    weights = learned.importance.clone()
+    weights[[first, second]] = 0
+    with torch.inference_mode():  # as if what is left were all there is: the map's scale cancels its weights' sum
+        expected = run_of(id).model.attend(learned.features[None], (weights / weights.sum())[None])
+    rest = with_channels(id, images[1], 2, False)
+    assert torch.allclose(rest.cam, expected.cam[0], atol=1e-5)
+    assert torch.allclose(rest.probabilities, expected.logits.softmax(1)[0], atol=1e-5)
+    assert torch.allclose(rest.importance, weights, atol=1e-6)
+    assert ranked(torch.tensor([0.2, 0.5, 0.2, 0.1])).tolist() == [1, 0, 2, 3]  # equal ones in their order
+
+
+def test_channels_that_have_no_weight_make_a_map_of_zeros(runs, images, monkeypatch):
+    id = runs["lfi-cam"][0]
+    learned, importance = answer(id, images[0]), torch.zeros(64)
+    importance[[3, 40]] = 0.5
+    monkeypatch.setattr(answers, "answer", lambda run_id, image: learned._replace(importance=importance))
+    left = with_channels.__wrapped__(id, images[0], 2, False)  # past what is kept, so that nothing wrong is kept
+    assert (left.cam == 0).all()
+    with torch.inference_mode():  # without attention: F' = F
+        expected = run_of(id).model.fc(learned.features.mean((1, 2))).softmax(0)
+    assert torch.allclose(left.probabilities, expected, atol=1e-5)
+
+
+def test_only_a_run_that_weighs_its_channels_by_what_it_has_learned_has_some(runs, images):
+    assert channels(runs["lfi-cam"][0]) == 64
+    assert channels(runs["abn"][0]) is None
+    assert channels(runs["lfi-cam-without-fin"][0]) is None
+    with pytest.raises(InputError, match="ABN has no learned importance of its channels: choose a run of LFI-CAM"):
+        with_channels(runs["abn"][0], images[0], 1, True)
+
+
+@pytest.mark.parametrize(
+    ("square", "expected"),
+    [
+        ((0.5, 0.5, 0.5), (5, 5, 15, 15)),
+        ((0.25, 0.75, 0.2), (13, 3, 17, 7)),
+        ((0.0, 1.0, 0.4), (16, 0, 20, 4)),  # cut at the corner
+        ((0.5, 0.5, 1.0), (0, 0, 20, 20)),
+        ((0.5, 0.5, 0.0), None),
+        ((3.0, 0.5, 0.5), None),
+        ((0.5, -9.0, 0.5), None),
+    ],
+)
+def test_the_square_lies_where_it_should(square, expected):
+    assert box_of(square, 20) == expected
+
+
+def test_edges_between_two_pixels_go_to_the_nearest_and_halves_right_and_down():
+    assert box_of((0.5, 0.5, 0.25), 28) == (11, 11, 18, 18)  # from 10.5 to 17.5
+    assert box_of((0.49, 0.52, 0.25), 28) == (11, 10, 18, 17)  # from 10.22 and from 11.06
+    assert box_of((0.53, 0.55, 0.25), 28) == (12, 11, 19, 18)  # from 11.34 and from 11.9
+
+
+@pytest.mark.parametrize("side", [20, 28, 224])
+def test_the_square_is_equally_large_wherever_it_is_in_the_picture(side):
+    for size in (0.1, 0.25, 0.33, 0.4):
+        width = round(size * side)
+        for step in range(21):
+            x = 0.25 + step * 0.025
+            top, left, bottom, right = box_of((x, 1 - x, size), side)
+            assert (bottom - top, right - left) == (width, width)
+            assert abs((left + right) / 2 - x * side) <= 0.5 + 1e-9
+            assert abs((top + bottom) / 2 - (1 - x) * side) <= 0.5 + 1e-9
+
+
+def test_the_square_is_grey_to_the_eye_and_nothing_to_the_network(runs, images):
+    id = runs["abn"][0]
+    shown, whole = hidden(id, images[0], BOX), picture(id, images[0])
+    for row in range(28):
+        for column in range(28):
+            inside = 4 <= row < 10 and 6 <= column < 20
+            expected = torch.tensor(run_of(id).mean) if inside else whole[:, row, column]
+            assert torch.equal(shown[:, row, column], expected)
+    network_input = answers._input(run_of(id), images[0], BOX)[0]
+    assert (network_input[:, 4:10, 6:20] == 0).all()
+    assert hidden(id, images[0], None) is whole

@@ -1,0 +1,203 @@
+from dataclasses import replace
+
+import pytest
+from helpers import photographs
+
+from lficam.errors import InputError, MissingDataError
+from lficam.figures.experiments import EXPERIMENTS, comparison, experiment
+from lficam.figures.profiles import PROFILES, SETTINGS
+from lficam.reproduce.notebooks import executed
+
+
+def test_the_seed_has_one_table_and_six_figures_and_there_are_seven_more():
+    assert list(EXPERIMENTS) == ["table1", *(f"fig{k}" for k in range(1, 7)), *(f"extra{k}" for k in range(1, 8))]
+
+
+def test_the_embedded_figures_of_the_seed_need_25_trainings_and_the_others_13_more():
+    ids = [config.run_id() for name in EXPERIMENTS for config in experiment(name).configs()]
+    assert len(set(ids[: sum(len(experiment(name).configs()) for name in list(EXPERIMENTS)[:9])])) == 25
+    assert len(set(ids)) == 25 + 4 + 4 + 5  # seeds 1 to 4 of ABN and LFI-CAM, all five without FIN
+
+
+def test_five_seeds_of_one_setting_differ_in_nothing_else():
+    configs = experiment("extra3", overrides={"seed": "10"}).configs()
+    for method in ("abn", "lfi-cam-without-fin", "lfi-cam"):
+        own = [config for config in configs if config.method == method]
+        assert [config.seed for config in own] == [10, 11, 12, 13, 14]
+        assert len({config.model_dump_json(exclude={"seed"}) for config in own}) == 1
+        assert (own[0].lr, own[0].batch_size, own[0].weight_decay) == (0.1, 32, 1e-4)
+    assert experiment("extra3").configs()[0] == experiment("fig5").configs()[0]
+
+
+def test_the_figures_share_runs():
+    ids = {name: {config.run_id() for config in experiment(name).configs()} for name in EXPERIMENTS}
+    assert ids["fig3"] < ids["fig5"]
+    assert len(ids["fig1"] & ids["fig4"]) == 1
+
+
+def test_a_stability_figure_compares_five_settings_of_each_method_that_differ_in_nothing_else():
+    configs = experiment("fig5").configs()
+    for method in ("abn", "lfi-cam"):
+        own = [config for config in configs if config.method == method]
+        assert [(c.lr, c.batch_size, c.weight_decay) for c in own] == [(s.lr, s.batch_size / 8, s.weight_decay) for s in SETTINGS]
+        assert len({config.model_dump_json(exclude={"lr", "batch_size", "weight_decay"}) for config in own}) == 1
+
+
+def test_paper_is_the_published_recipe(monkeypatch, tmp_path):
+    folder = photographs(tmp_path)
+    configs = experiment("fig6", "paper", {"data": str(folder)}).configs()
+    assert {(c.epochs, c.trunk, c.image_size, c.augmentation) for c in configs} == {(300, "resnet18", 224, "resized-crop-flip")}
+    assert [(c.lr, c.batch_size, c.weight_decay) for c in configs if c.method == "abn"] == [tuple(s) for s in SETTINGS]
+    assert {c.stem_stride for c in configs if c.method == "abn"} == {2}
+    assert {c.stem_stride for c in configs if c.method == "lfi-cam"} == {1}
+
+
+def test_strings_as_papermill_passes_them_are_numbers():
+    assert {config.epochs for config in experiment("fig1", overrides={"epochs": "2"}).configs()} == {2}
+
+
+def test_overrides_have_a_folder_of_their_own():
+    plain, other = experiment("fig1"), experiment("fig1", overrides={"epochs": 2})
+    assert plain.folder.name == "embedded"
+    assert other.folder.name.startswith("embedded-")
+    assert other.folder != experiment("fig1", overrides={"epochs": 3}).folder
+    assert executed(other).is_relative_to(other.folder)
+
+
+def test_every_picture_says_its_data_set_and_profile():
+    assert experiment("fig5").source == "cluttered digits (stand-in for STL10), embedded profile"
+
+
+def test_shown_images_are_the_same_for_every_run():
+    from lficam.data.datasets import load_dataset
+
+    dataset = load_dataset("digits-stl10")
+    shown = experiment("fig5").shown(dataset)
+    assert len(set(shown)) == 6
+    assert shown == experiment("fig5").shown(dataset)
+    assert shown[:6] == experiment("fig3").shown(dataset)[:6]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("fig9",), ["fig9", "fig6"]),
+        (("fig1", "huge"), ["huge", *PROFILES]),
+        (("fig1", "embedded", {"colour": 3}), ["colour", "epochs"]),
+        (("fig1", "embedded", {"method": "abn"}), ["method"]),
+        (("fig5", "embedded", {"lr": 0.1}), ["lr", "fig5"]),
+        (("fig1", "embedded", ["epochs"]), ["epochs", "mapping"]),
+        ((["fig1"],), ["fig1", "fig6"]),
+    ],
+)
+def test_wrong_input_is_named_with_what_is_allowed(arguments, words):
+    with pytest.raises(InputError) as caught:
+        experiment(*arguments)
+    assert all(word in str(caught.value) for word in words)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["table1", "fig1"])
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"epochs": "many"}, "epochs='many'.*integer"),
+        ({"image_size": 2}, "image_size=2"),
+        ({"trunk": "cifar_resnet8", "pretrained": True}, "no pretrained weights for 'cifar_resnet8'"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_one_line(name, overrides, words):
+    with pytest.raises(InputError, match=words) as caught:
+        experiment(name, overrides=overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_embedded_digits_have_one_size():
+    with pytest.raises(InputError, match=r"image_size=64.*28 pixels"):
+        experiment("fig5", overrides={"image_size": 64})
+
+
+def test_a_command_line_and_a_notebook_override_alike():
+    assert experiment("fig1", overrides={"epochs": "2"}).folder == experiment("fig1", overrides={"epochs": 2}).folder
+
+
+def test_a_picture_says_what_was_changed():
+    source = experiment("fig1", overrides={"epochs": 2, "seed": 1}).source
+    assert source == "cluttered digits (stand-in for ImageNet), embedded profile, changed: epochs=2, seed=1"
+
+
+def test_missing_data_is_said_at_once(tmp_path):
+    with pytest.raises(MissingDataError, match="no data folder"):
+        experiment("fig6", "quick", {"data": str(tmp_path / "nowhere")})
+    with pytest.raises(MissingDataError, match=r"no file .*stl10.*`lficam data stl10 --download`"):
+        experiment("fig5", "paper")
+    with pytest.raises(MissingDataError, match=r"ImageNet is not in .*`lficam data imagenet --download`"):
+        experiment("fig1", "quick")
+
+
+def refuse(*arguments, **options):
+    raise AssertionError("configs need no data and build no network")
+
+
+NEEDED = {"fig1": (2, 1), "fig2": (2, 1), "fig3": (2, 1), "fig4": (2, 1), "fig5": (2, 5), "fig6": (2, 5)}  # methods, settings
+SEED_TRUNKS = {"imagenet": "resnet50", "cifar100": "cifar_resnet110", "stl10": "resnet18", "catdog": "resnet18"}
+
+
+@pytest.mark.parametrize("profile", list(PROFILES))
+@pytest.mark.parametrize("name", list(NEEDED))
+def test_every_figure_of_every_profile_can_be_configured_without_data(name, profile, tmp_path, monkeypatch):
+    monkeypatch.setenv("LFICAM_DATA", str(tmp_path))
+    for function in ("timm.create_model", "lficam.model.trunks.cifar_trunk", "lficam.data.datasets._load"):
+        monkeypatch.setattr(function, refuse)
+    plan = replace(EXPERIMENTS[name], profile=profile)
+    configs = plan.configs()
+    methods, settings = NEEDED[name]
+    assert len(configs) == methods * settings
+    assert len({config.model_dump_json() for config in configs}) == len(configs)
+    assert {config.epochs for config in configs} == {{"embedded": 8, "quick": 30, "paper": 300}[profile]}
+    for config in configs:
+        assert config.dataset == ("digits-" if profile == "embedded" else "") + plan.seed_dataset
+        assert config.trunk == ("cifar_resnet8" if profile == "embedded" else SEED_TRUNKS[plan.seed_dataset])
+        assert config.precision == ("float32" if profile == "embedded" else "bfloat16")
+        assert (config.max_classes == config.max_per_class == 0) is ((profile, config.dataset) != ("quick", "imagenet"))
+        assert config.pretrained is ((profile, config.dataset) == ("quick", "imagenet"))
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    """A folder that looks like ImageNet, as far as names go."""
+    for part in ("train", "val"):
+        (tmp_path / part / "n01440764").mkdir(parents=True)
+    (tmp_path / "meta.bin").touch()
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["fig1", "fig4"])
+def test_quick_imagenet_is_a_part_of_it_on_a_pretrained_trunk_and_says_so(name, imagenet):
+    plan = experiment(name, "quick", {"data": imagenet})
+    for config in plan.configs():
+        assert (config.max_classes, config.max_per_class, config.pretrained, config.lr) == (100, 64, True, 0.01)
+        assert (config.trunk, config.batch_size, config.weight_decay) == ("resnet50", 256, 1e-4)
+    assert plan.source == "ImageNet (100 classes, 64 training images each), quick profile"
+
+
+def test_an_override_replaces_what_a_profile_changes(imagenet):
+    plan = experiment("fig4", "quick", {"data": imagenet, "max_classes": "10"})
+    assert {(config.max_classes, config.max_per_class) for config in plan.configs()} == {(10, 64)}
+    assert plan.source == "ImageNet (64 training images each), quick profile, changed: max_classes=10"
+    plan = experiment("fig4", "quick", {"data": imagenet, "max_classes": 0, "max_per_class": 0, "pretrained": False, "lr": 0.1})
+    assert {(c.max_classes, c.max_per_class, c.pretrained, c.lr) for c in plan.configs()} == {(0, 0, False, 0.1)}
+    assert plan.source == "ImageNet, quick profile, changed: max_classes=0, max_per_class=0, pretrained=False, lr=0.1"
+
+
+def test_paper_imagenet_is_all_of_it_from_scratch(imagenet):
+    plan = experiment("fig4", "paper", {"data": imagenet})
+    assert {(c.max_classes, c.max_per_class, c.pretrained, c.lr) for c in plan.configs()} == {(0, 0, False, 0.1)}
+    assert plan.source == "ImageNet, paper profile"
+
+
+def test_a_comparison_keeps_its_settings_where_the_profile_changes_a_single_training(imagenet):
+    plan = comparison("imagenet", "quick", {"data": imagenet})
+    settings = [(config.lr, config.batch_size, config.weight_decay) for config in plan.configs()]
+    assert settings == [tuple(setting) for setting in SETTINGS] * 3
+    assert all(config.pretrained and config.max_classes == 100 for config in plan.configs())

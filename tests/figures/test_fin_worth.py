@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers import untrained_run
+
+from lficam.figures.architecture import fin_share
+from lficam.figures.experiments import experiment
+from lficam.figures.fin_worth import importance_figure
+from lficam.metrics.importance import effective_channels
+from lficam.metrics.localisation import localisation
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return [untrained_run("lfi-cam", seed) for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def result(runs):
+    return importance_figure(experiment("extra7"), [untrained_run("abn"), *runs])
+
+
+def rows(result, seed="all"):
+    return result.table[result.table["seed"] == seed].set_index("importance")
+
+
+def test_as_learned_it_is_what_the_models_say(runs, result):
+    learned = rows(result).loc["learned"]
+    for metric, values in {
+        "accuracy": [run.explained.accuracy(run.dataset.test.labels) for run in runs],
+        "effective_channels": [effective_channels(run.explained.importance).mean().item() for run in runs],
+        "energy": [localisation(run.explained.cam, run.dataset.test.masks)["energy"].mean().item() for run in runs],
+        "iou_with_learned": [1.0, 1.0],
+    }.items():
+        assert learned[metric] == pytest.approx(sum(values) / 2, abs=1e-5), metric
+        for run, value in zip(runs, values, strict=True):
+            assert rows(result, run.config.seed).loc["learned", metric] == pytest.approx(value, abs=1e-5)
+
+
+def test_a_uniform_importance_spreads_over_all_channels_and_a_permuted_one_over_as_many_as_before(result):
+    channels = rows(result)["effective_channels"]
+    assert channels["uniform"] == pytest.approx(64)
+    assert channels["permuted"] == pytest.approx(channels["learned"])
+    assert channels["random"] < 50  # of Dirichlet(1, ..., 1) weights: 64 exp(psi(2) - psi(65)) = 42 on average
+
+
+def test_its_questions_are_the_differences_of_its_rows(result):
+    table = rows(result)
+    e7, e8 = result.verdicts
+    assert (e7.claim, e8.claim) == ("E7", "E8")
+    assert e7.measured.mean == pytest.approx(table.loc["learned", "energy"] - table.loc["uniform", "energy"], abs=1e-5)
+    assert e8.measured.mean == pytest.approx(table.loc["learned", "accuracy"] - table.loc["uniform", "accuracy"], abs=1e-5)
+
+
+def test_without_masks_the_energy_is_not_measured(runs, monkeypatch):
+    blind = []
+    for run in runs:
+        other = replace(run)
+        other.__dict__["dataset"] = replace(run.dataset, test=replace(run.dataset.test, masks=None))
+        blind.append(other)
+    result = importance_figure(experiment("extra7"), blind)
+    assert result.verdicts[0].outcome == "not measured"
+    assert "energy" not in result.table
+    assert [panel.label for panel in result.drawing.panels] == [
+        "test accuracy",
+        "IoU with the map as learned",
+        "effective channels",
+    ]
+
+
+def test_its_footnote_says_what_the_fin_costs(runs, result):
+    share = fin_share(runs[0].model, 28)
+    assert f"{share.parameters:.0%} of the parameters" in result.drawing.footnote
+    assert f"{share.multiply_adds:.0%} of the multiply-adds" in result.drawing.footnote
+    assert torch.isfinite(torch.tensor(share)).all()

@@ -1,0 +1,104 @@
+"""Pictures against fixed answers: pixels worked out by hand, and figures/reference, which only `make reference` writes."""
+
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from helpers import REFERENCE, check_text
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lficam.figures import grid
+from lficam.figures.charts import Bars, draw
+from lficam.figures.explanations import NOTEBOOK_DPI
+from lficam.figures.grid import DPI, Grid, draw_grid, overlay, rounded
+from lficam.reproduce.reference import synthetic
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return read(buffer)
+
+
+def reference() -> np.ndarray:
+    return read(REFERENCE / "synthetic.png")
+
+
+def read(file) -> np.ndarray:
+    with Image.open(file) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def differs(figure: Figure) -> bool:
+    """More than a rounding step of some pixel away from the committed picture."""
+    drawn = pixels(figure)
+    return drawn.shape != reference().shape or np.abs(drawn - reference()).max() > 2
+
+
+def test_synthetic_maps_are_drawn_as_in_the_reference():
+    assert not differs(draw_grid(*synthetic()))
+
+
+def test_a_swapped_panel_is_caught():
+    grid, images = synthetic()
+    panels = list(grid.panels)
+    panels[1], panels[2] = (replace(panels[1], cam=panels[2].cam), replace(panels[2], cam=panels[1].cam))
+    assert differs(draw_grid(replace(grid, panels=panels), images))
+
+
+def test_a_missing_row_is_caught():
+    grid, images = synthetic()
+    assert differs(draw_grid(replace(grid, panels=[panel for panel in grid.panels if panel.row != 3]), images))
+
+
+def test_a_wrong_color_map_is_caught(monkeypatch):
+    monkeypatch.setattr(overlay, "__defaults__", (grid.OPACITY, "viridis"))
+    assert differs(draw_grid(*synthetic()))
+
+
+def test_a_wrong_caption_is_caught():
+    grid, images = synthetic()
+    assert differs(draw_grid(replace(grid, panels=[replace(grid.panels[0], caption="true: ramq"), *grid.panels[1:]]), images))
+
+
+def test_overlay_blends_grey_picture_and_color_in_float():
+    image = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1).expand(3, 2, 2)  # red: luma 0.299
+    cam = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
+    blended = overlay(image, cam, opacity=0.6)
+    for value, place in ((0.0, (0, 0)), (1.0, (0, 1))):
+        expected = 0.4 * 0.299 + 0.6 * torch.tensor(colormaps["inferno"](value)[:3])
+        assert torch.allclose(blended[:, *place], expected.float(), atol=1e-6)
+
+
+def test_overlay_upsamples_bilinearly():
+    image = torch.zeros(3, 4, 4)
+    heat = overlay(image, torch.tensor([[[0.0, 1.0]]]), opacity=1.0)[0, 0]
+    # Two cells on four pixels: 0, 1/4, 3/4, 1.
+    expected = [colormaps["inferno"](value)[0] for value in (0.0, 0.25, 0.75, 1.0)]
+    assert heat.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("dpi", [NOTEBOOK_DPI, DPI])
+def test_text_is_seven_points_or_more_inside_the_page_and_does_not_overlap(dpi):
+    check_text(draw_grid(*synthetic()), dpi)
+
+
+def test_bars_show_every_value():
+    bars = Bars("title", "source", ["first", "second"], {"millions": [1.0, 2.5], "billions": [0.25, 4.0]})
+    figure = draw(bars, {})
+    assert [[patch.get_width() for patch in ax.patches] for ax in figure.axes] == [[1.0, 2.5], [0.25, 4.0]]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1.0", "2.5"]
+
+
+def test_a_map_is_saved_with_four_decimals():
+    assert rounded(torch.tensor([[[1 / 3, 1.0]]])) == [[0.3333, 1.0]]
+
+
+def test_a_grid_names_its_source():
+    grid, images = synthetic()
+    assert isinstance(grid, Grid)
+    assert grid.source in [text.get_text() for text in draw_grid(grid, images).texts]

@@ -1,0 +1,28 @@
+import pandas as pd
+
+from lficam.figures.tables import markdown, readable, with_interval
+from lficam.metrics.bootstrap import Interval
+
+TABLE = pd.DataFrame({"name": ["a|b", "c"], "value": [0.12345, float("nan")], "decay": [1e-4, 5.0], "ok": [True, None]})
+
+
+def test_numbers_are_short_and_missing_ones_empty():
+    assert readable(TABLE).to_numpy().tolist() == [["a|b", "0.123", "0.0001", "True"], ["c", "", "5", ""]]
+
+
+def test_a_table_in_markdown():
+    assert markdown(TABLE).splitlines() == [
+        "| name | value | decay | ok |",
+        "| --- | --- | --- | --- |",
+        "| a\\|b | 0.123 | 0.0001 | True |",
+        "| c |  | 5 |  |",
+    ]
+
+
+def test_an_interval_stands_beside_its_mean():
+    row = {"name": "a"} | with_interval("iou", Interval(0.5, -0.00012, 0.75)) | {"iou_published": 0.25}
+    table = pd.DataFrame([row, {"name": "b", "iou": 0.125}, {"name": "c"} | with_interval("iou", None)])
+    shown = readable(table)
+    assert list(shown) == ["name", "iou", "iou_published"]
+    assert shown["iou"].tolist() == ["0.500 [0.000, 0.750]", "0.125", ""]
+    assert list(table) == ["name", "iou", "iou_low", "iou_high", "iou_published"]  # the table itself keeps the numbers
