@@ -7,7 +7,8 @@ cam = model.explain(images).cam  # (N, 1, u, v) in [0, 1]: where it looked
 
 from lficam.errors import InputError
 from lficam.figures.experiments import experiment
-from lficam.metrics.stability import iou, iou_published, pairwise_stability
+from lficam.metrics.similarity import iou, iou_published
+from lficam.metrics.stability import pairwise_stability
 from lficam.model.abn import ABN
 from lficam.model.cam import Explanation
 from lficam.model.lfi_cam import LFICAM

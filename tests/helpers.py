@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from torch import nn
@@ -42,6 +43,18 @@ def numbers(table: pd.DataFrame) -> dict[tuple[str, str], float]:
             if quantity in table and not pd.isna(row[quantity]):
                 found[f"{name} {setting}".strip(), quantity] = float(row[quantity])
     return found
+
+
+def maps(*images):
+    """(N, 1, h, w) from lists of rows."""
+    return torch.tensor([[image] for image in images], dtype=torch.float32)
+
+
+def random_maps(count, u, v, seed):
+    """Maps with a 0 and a 1 in each, so that normalising them again changes nothing."""
+    cams = torch.rand(count, 1, u, v, generator=torch.Generator().manual_seed(seed))
+    low, high = cams.amin((2, 3), keepdim=True), cams.amax((2, 3), keepdim=True)
+    return (cams - low) / (high - low)
 
 
 def with_random_statistics(model):
@@ -141,7 +154,18 @@ def untrained_run(method, seed=0, images=12, accuracy=0.8, **setting):
     data = replace(data, test=data.test.take(range(images)))
     metrics = {"test_accuracy": accuracy, "train_accuracy": accuracy, "seconds": 1.0}
     model = with_random_statistics(build_model(config, len(data.classes))).eval()
-    run = Run(f"{method}-{seed}", config, model, [], metrics, {}, {}, data.classes, data.mean, data.std)
+    run = Run(
+        id=f"{method}-{seed}",
+        config=config,
+        model=model,
+        history=[],
+        metrics=metrics,
+        environment={},
+        data={},
+        classes=data.classes,
+        mean=data.mean,
+        std=data.std,
+    )
     run.__dict__["dataset"] = data  # what the cached property would hold
     return run
 

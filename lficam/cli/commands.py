@@ -76,8 +76,8 @@ def compare(
     jobs: JobsOption = 1,
 ) -> None:
     """How stable are the maps? ABN, LFI-CAM without FIN and LFI-CAM under five settings, as in Figures 5 and 6, on any data."""
+    from lficam.figures.agreement import stability_figure
     from lficam.figures.experiments import comparison
-    from lficam.figures.explanations import stability_figure
     from lficam.figures.outputs import save
     from lficam.figures.tables import readable
     from lficam.training.runs import fit_missing

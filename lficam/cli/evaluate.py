@@ -13,19 +13,21 @@ from torch import Tensor
 
 from lficam.cli.explain_images import list_images, read_images
 from lficam.cli.maps import by_position, load_maps
-from lficam.data.samples import Split
+from lficam.data.augmentation import normalize
+from lficam.data.samples import Split, shuffled
 from lficam.errors import InputError
 from lficam.figures.tables import with_interval
 from lficam.metrics.baselines import BASELINES, baseline_maps, random_maps
 from lficam.metrics.bootstrap import interval, pair_interval
 from lficam.metrics.faithfulness import HIGHER_IS_BETTER, faithfulness
 from lficam.metrics.localisation import localisation
-from lficam.metrics.stability import metrics_at, null_lines, pair_matrix, pairwise_stability
+from lficam.metrics.map_names import OWN, RANDOM
+from lficam.metrics.similarity import metrics_at
+from lficam.metrics.stability import null_lines, pair_matrix, pairwise_stability
+from lficam.model.devices import on_best_device
 from lficam.model.lfi_cam import LFICAM
-from lficam.training.explain import explain_samples, normalize, on_best_device
 from lficam.training.runs import Run
 
-OWN, RANDOM = "own map", "random map"
 BATCH = 64  # images judged at a time
 
 
@@ -88,8 +90,7 @@ def evaluate_run(run: Run, images: int = 100, folder: Path | None = None, maps: 
     Raises InputError for data, images or a file that cannot be used.
     """
     samples = read_images(list_images(folder), run.config) if folder else run.dataset.test
-    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0)).tolist()  # that of `Experiment.shown`
-    index = list(range(len(samples))) if folder else order[:images]
+    index = list(range(len(samples))) if folder else shuffled(len(samples))[:images]
     chosen = samples.take(index)
     given, note = _given(maps, samples.ids, chosen.ids) if maps else ({}, "")
     rows = pd.concat(_judged(run, chosen, given), ignore_index=True)
@@ -109,7 +110,7 @@ def _mean(name: str, rows: pd.DataFrame, sources: Sequence[str]) -> dict[str, fl
 def _judged(run: Run, samples: Split, given: Mapping[str, Tensor]) -> Iterator[pd.DataFrame]:
     """A batch and map at a time: one row an image, one column a metric."""
     config = run.config
-    explained = explain_samples(run.model, samples, run.mean, run.std, config.image_size, config.augmentation)
+    explained = run.explain(samples)
     classes = explained.probabilities.argmax(1)
     cams = {OWN: explained.cam, **given, RANDOM: random_maps(len(samples), explained.cam.shape[-1], config.seed)}
     baselines = BASELINES if isinstance(run.model, LFICAM) else ()

@@ -7,14 +7,13 @@ import torch
 
 from lficam.data.augmentation import evaluation_crop, kept_side
 from lficam.data.files import ImageFiles
-from lficam.data.folders import SUFFIXES
+from lficam.data.folders import SUFFIXES, image_files
 from lficam.data.samples import Samples
 from lficam.errors import InputError
-from lficam.figures.explanations import NAMES
 from lficam.figures.grid import DPI, Grid, Panel, draw_grid, rounded
+from lficam.model.methods import METHODS
 from lficam.paths import atomic_file
 from lficam.training.config import RunConfig
-from lficam.training.explain import explain_samples
 from lficam.training.runs import load_run
 
 
@@ -25,11 +24,10 @@ def list_images(folder: Path) -> dict[str, Path]:
     """
     if not folder.is_dir():
         raise InputError(f"no folder {folder}: check the path")
-    found = ((file.relative_to(folder), file) for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    files = {name.as_posix(): file for name, file in found if not any(part.startswith(".") for part in name.parts)}
+    files = image_files(folder)
     if not files:
         raise InputError(f"no images in {folder}: expected files that end in {', '.join(sorted(SUFFIXES))}")
-    return dict(sorted(files.items()))
+    return files
 
 
 def read_images(files: Mapping[str, Path], config: RunConfig) -> Samples:
@@ -54,7 +52,7 @@ def explain_files(files: Sequence[Path], run_id: str, output: Path) -> list[tupl
     if repeated := {str(t) for t in targets if targets.count(t) > 1}:
         raise InputError(f"several images would be drawn into {', '.join(sorted(repeated))}: give one of them another name")
     samples = read_images({str(file): file for file in files}, run.config)
-    explained = explain_samples(run.model, samples, run.mean, run.std, size, augmentation)
+    explained = run.explain(samples)
     crops = evaluation_crop(samples.images, samples.shapes, size, augmentation)
     results = []
     for i, target in enumerate(targets):
@@ -64,7 +62,7 @@ def explain_files(files: Sequence[Path], run_id: str, output: Path) -> list[tupl
             Panel(samples.ids[i], 0, 0, files[i].name),
             Panel(samples.ids[i], 0, 1, f"{name} {probability:.2f}", rounded(explained.cam[i])),
         ]
-        grid = Grid(f"{NAMES[run.config.method]}: {name}", f"run {run.id}", ["input", "where it looked"], [""], panels)
+        grid = Grid(f"{METHODS[run.config.method].title}: {name}", f"run {run.id}", ["input", "where it looked"], [""], panels)
         with atomic_file(target) as temporary:
             draw_grid(grid, {samples.ids[i]: crops[i]}).savefig(temporary, dpi=DPI)
         results.append((str(target), name, probability.item()))

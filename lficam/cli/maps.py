@@ -18,9 +18,9 @@ from torch import Tensor
 from lficam.cli.explain_images import list_images, read_images
 from lficam.data.augmentation import CENTERED
 from lficam.data.datasets import data_fingerprint
+from lficam.data.samples import shuffled
 from lficam.errors import InputError
 from lficam.model.cam import normalize_map
-from lficam.training.explain import explain_samples
 from lficam.training.runs import Run, load_run
 
 SUFFIXES = (".npy", ".pt")
@@ -122,7 +122,7 @@ def _some(maps: Mapping[str, tuple[list[str], Tensor]], count: int | None) -> di
     ids = next(iter(maps.values()))[0]
     if count is None or count >= len(ids) or any(set(own) != set(ids) for own, _ in maps.values()):
         return dict(maps)
-    chosen = [ids[i] for i in torch.randperm(len(ids), generator=torch.Generator().manual_seed(0))[:count]]
+    chosen = [ids[i] for i in shuffled(len(ids))[:count]]
     some = {}
     for name, (own, cams) in maps.items():
         position = {id: i for i, id in enumerate(own)}
@@ -178,9 +178,7 @@ def _with_ids(maps: Mapping[str, tuple[list[str] | None, Tensor]]) -> tuple[dict
 
 
 def _maps_of(run: Run, images: Mapping[str, Path]) -> tuple[list[str], Tensor]:
-    config = run.config
-    samples = read_images(images, config)
-    explained = explain_samples(run.model, samples, run.mean, run.std, config.image_size, config.augmentation)
+    explained = run.explain(read_images(images, run.config))
     return list(explained.ids), explained.cam
 
 

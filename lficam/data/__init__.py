@@ -2,6 +2,7 @@
 
 - `samples`: what every data set looks like to the rest of the library
 - `augmentation`: crops and flips of a whole batch at once
+- `decoding`: from a file to pixels
 - `files`: images that stay on disk until they are looked at
 - `folders`: image folders, with or without a split of their own
 - `digits`: the embedded data, cluttered digits

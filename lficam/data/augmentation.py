@@ -1,10 +1,11 @@
-"""Crops and flips of a whole batch at once, on whatever device it is.
+"""From pixels to network input: crops and flips of a whole batch at once, on whatever device it is, and normalisation.
 
 Every crop is a box (top, left, height, width) as a share of the image, so one resampling serves training and testing, squashed
 photographs and small images alike.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -96,3 +97,11 @@ def crop(images: Tensor, boxes: Tensor, size: int, flip: Tensor | None = None) -
     inside = (grid.abs() <= 1).all(3).unsqueeze(1)
     # "zeros" would mix black into the outermost pixels of an enlarged image
     return F.grid_sample(images.float() / 255, grid, mode="bilinear", padding_mode="border", align_corners=False) * inside
+
+
+def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Pixels (N, 3, h, w) in [0, 1] -> network input, by mean and std per channel."""
+    mean, std = (
+        torch.tensor(values, dtype=images.dtype).view(3, 1, 1).to(images.device, non_blocking=True) for values in (mean, std)
+    )
+    return (images - mean) / std

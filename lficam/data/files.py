@@ -1,22 +1,18 @@
 """Images that stay on disk until they are looked at."""
 
-import errno
 import hashlib
 import json
 import os
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from lficam.data.augmentation import CENTERED, TEST_CROP
+from lficam.data.decoding import UnreadableImageError, open_image, read_image
 from lficam.data.samples import Samples
 from lficam.errors import InputError
 from lficam.paths import atomic_file, lock, runs_dir
@@ -115,7 +111,7 @@ class _Crops(torch.utils.data.Dataset):
     def __getitem__(self, sample: tuple[int, int]) -> tuple[Tensor, Tensor] | InputError:
         position, seed = sample
         try:
-            image = _open(self.files[position])
+            image = open_image(self.files[position])
         except InputError as error:
             return error
         with torch.random.fork_rng(devices=[]):  # torchvision's transforms draw from the global generator
@@ -149,53 +145,6 @@ def _test_transform(size: int, augmentation: str) -> torch.nn.Module:
     return v2.Compose([*steps, v2.PILToTensor()])
 
 
-def read_image(file: Path, side: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """Decode one image: uint8 RGB (side, side, 3), upright, and its (height, width) before it was squashed, up to a factor.
-
-    Raises InputError if it is missing or cannot be decoded.
-    """
-    upright = _open(file, least=2 * side)
-    return np.asarray(upright.resize((side, side), Image.Resampling.BILINEAR)), (upright.height, upright.width)
-
-
-# What a damaged file makes Pillow stumble over, in its decoders and in EXIF blocks; its own errors are OSErrors without a number.
-DAMAGED = (
-    *(OSError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, EOFError),
-    *(struct.error, zlib.error, Image.DecompressionBombError),
-)
-
-
-class UnreadableImageError(InputError):
-    """An image cannot be decoded. why: the reason alone, without the file's path."""
-
-    def __init__(self, message: str, why: str):
-        super().__init__(message, why)
-        self.why = why
-
-    def __str__(self) -> str:
-        return self.args[0]
-
-
-def _open(file: Path, least: int | None = None) -> Image.Image:
-    """An image in RGB, upright. least: pixels a side that suffice, which lets a large JPEG be decoded at a fraction of its size."""
-    try:
-        with Image.open(file) as image:
-            if least:
-                image.draft("RGB", (least, least))
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):  # convert would clip at 255
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            return upright.convert("RGB")
-    except FileNotFoundError:
-        raise InputError(f"no image at {file}: check the path") from None
-    except DAMAGED as error:
-        # The disk, the network, too many open files: not the image. EINVAL is: it sends us to a place that no file can have.
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise
-        why = str(error).replace(repr(str(file)), "it") or type(error).__name__
-        raise UnreadableImageError(f"cannot read the image {file} ({why}): replace or remove it", why) from error
-
-
 def find_unreadable(images: ImageFiles) -> dict[str, str]:
     """The images that cannot be decoded, id -> why. Every image is tried once; the answer is kept in <runs>/.checked/."""
     files = zip(images.ids, map(Path.stat, images.files), strict=True)
@@ -216,7 +165,7 @@ def _problems(files: Sequence[Path]) -> list[str]:
 
     def problem(file: Path) -> str:
         try:
-            _open(file, least=32)  # the whole file is read, but not every pixel computed
+            open_image(file, least=32)  # the whole file is read, but not every pixel computed
         except UnreadableImageError as error:
             return error.why
         return ""

@@ -28,6 +28,16 @@ _KAGGLE = re.compile(r"(cat|dog)\.(\d+\.jpg)")
 Listing = Mapping[str, Path]  # id -> file, "train/cat/0001.jpg" or "test/...", sorted by id
 
 
+def image_files(root: Path, pattern: str = "**/*") -> dict[str, Path]:
+    """The images that match, at any depth when left out: path inside `root`, with forward slashes -> file, sorted by it.
+
+    Hidden files and folders are none of ours.
+    """
+    found = ((file.relative_to(root), file) for file in root.glob(pattern) if file.suffix.lower() in SUFFIXES and file.is_file())
+    files = {name.as_posix(): file for name, file in found if not any(part.startswith(".") for part in name.parts)}
+    return dict(sorted(files.items()))
+
+
 def list_folder(folder: Path) -> Listing:
     """Every image of an image folder by its id.
 
@@ -110,12 +120,11 @@ def _images(folder: Path, split: str, names: list[str]) -> dict[str, Path]:
 
 
 def _found(root: Path) -> dict[str, Path]:
-    """Every image below a class folder, class/name -> file, sorted; hidden files and folders are none of ours."""
-    found = ((file.relative_to(root), file) for file in root.glob("*/**/*") if file.suffix.lower() in SUFFIXES)
-    files = {name.as_posix(): file for name, file in found if not any(part.startswith(".") for part in name.parts)}
+    """Every image below a class folder, class/name -> file."""
+    files = image_files(root, "*/**/*")
     if not files:
         raise MissingDataError(f"no images in {root}: expected {root}/<class>/*.jpg ({', '.join(sorted(SUFFIXES))})")
-    return dict(sorted(files.items()))
+    return files
 
 
 def _in_test(name: str) -> bool:

@@ -126,6 +126,11 @@ class Dataset:
         )
 
 
+def shuffled(count: int) -> list[int]:
+    """0 to `count` - 1 in the one random order in which images are shown and judged: the same everywhere, nothing is picked."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0)).tolist()
+
+
 def _choose(split: Split, kept: Sequence[int], count: int, generator: torch.Generator) -> Split:
     """The first `count` of a random order of each kept class, labelled anew by its position in `kept`."""
     chosen = []

@@ -12,14 +12,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lficam.data.augmentation import normalize
 from lficam.errors import InputError
 from lficam.explorer.gallery import picture, run_of
-from lficam.figures.explanations import NAMES
 from lficam.metrics.baselines import baseline_maps
-from lficam.metrics.faithfulness import device_of
-from lficam.metrics.stability import iou
+from lficam.metrics.map_names import GRAD_CAM
+from lficam.metrics.similarity import iou
 from lficam.model.cam import Explanation, resize_map
-from lficam.training.explain import normalize
+from lficam.model.devices import device_of
+from lficam.model.methods import METHODS
 from lficam.training.runs import Run
 
 KEPT = 256  # answers; of a large network one takes up to 1.6 MB
@@ -53,7 +54,7 @@ def grad_cam(run_id: str, image: str, box: Box | None = None) -> Tensor:
     """Grad-CAM of an LFI-CAM run for the class that it predicts: (1, u, v) in [0, 1]. Raises InputError if there is no picture."""
     run = run_of(run_id)
     predicted = answer(run_id, image, box).probabilities.argmax().view(1)
-    return baseline_maps("Grad-CAM", run.model, _input(run, image, box), predicted)[0]
+    return baseline_maps(GRAD_CAM, run.model, _input(run, image, box), predicted)[0]
 
 
 @lru_cache(maxsize=KEPT)
@@ -66,8 +67,8 @@ def with_channels(run_id: str, image: str, k: int, keep: bool) -> Answer:
     """
     run, learned = run_of(run_id), answer(run_id, image)
     if (count := channels(run_id)) is None:
-        method = NAMES[run.config.method]
-        raise InputError(f"{method} has no learned importance of its channels: choose a run of {NAMES['lfi-cam']}")
+        method = METHODS[run.config.method].title
+        raise InputError(f"{method} has no learned importance of its channels: choose a run of {METHODS['lfi-cam'].title}")
     lowest, highest = (1, count) if keep else (0, count - 1)
     if not lowest <= k <= highest:
         raise InputError(f"k={k} of {count} channels to {'keep' if keep else 'drop'}: expected {lowest} to {highest}")

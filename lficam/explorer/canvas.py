@@ -19,8 +19,8 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn import functional as F
 
-from lficam.figures.explanations import NOTEBOOK_DPI
 from lficam.figures.grid import overlay
+from lficam.figures.result import NOTEBOOK_DPI
 from lficam.model.cam import normalize_map
 
 TEXT, SMALL, HEADING = 8, 7, 10  # points

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 import ipywidgets
 from ipywidgets import HTML, Box, Dropdown, VBox, Widget
 
+from lficam.data.decoding import FORMATS, MOST_BYTES
 from lficam.explorer.first_runs import Offer
-from lficam.explorer.gallery import FORMATS, MOST_BYTES, ORDERS, Entry
+from lficam.explorer.gallery import ORDERS, Entry
 from lficam.explorer.screen import Screen
 from lficam.explorer.state import COLOR_MAPS
 from lficam.explorer.thumbnails import Thumbnails
 from lficam.explorer.upload import Upload
 from lficam.explorer.widgets import RedLine, button, group, labelled, line, row, slider, tick
-from lficam.figures.explanations import NAMES
+from lficam.model.methods import METHODS
 
-METHODS = ("lfi-cam", "lfi-cam-without-fin", "abn")
 GRAD_CAM = "grad-cam"
 VIEWS = {"Maps": "methods", "Compare settings": "settings", "Inside the FIN": "fin", "Occlude": "occlusion"}
 
@@ -109,7 +109,7 @@ class Controls:
         self.saved = line("").add_class("lficam-saved")
 
     def _make_parts(self) -> None:
-        self.maps = {method: tick(NAMES[method]) for method in METHODS} | {GRAD_CAM: tick("Grad-CAM")}
+        self.maps = {method: tick(METHODS[method].title) for method in METHODS} | {GRAD_CAM: tick("Grad-CAM")}
         self.compared = labelled(Dropdown, "Compared", "compared")
         self.k = labelled(ipywidgets.IntSlider, "Channels", "k", value=8, min=1, max=64)
         self.keep = labelled(Dropdown, "Use", "keep", options={"only these": True, "all but these": False})
@@ -157,6 +157,6 @@ def comparable(found: Sequence[Entry]) -> dict[str, tuple[str, ...]]:
     groups = {key: ids for key, ids in groups.items() if len(ids) > 1}
     alike = Counter(key[:2] for key in groups)
     return {
-        f"{NAMES[method]}: {len(ids)} {what}" + (f", {common}" if alike[method, what] > 1 else ""): ids
+        f"{METHODS[method].title}: {len(ids)} {what}" + (f", {common}" if alike[method, what] > 1 else ""): ids
         for (method, what, common), ids in groups.items()
     }

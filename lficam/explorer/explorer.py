@@ -18,13 +18,15 @@ from typing import Any
 from traitlets import Bunch
 
 from lficam.data.datasets import dataset_info
+from lficam.data.decoding import too_large
 from lficam.errors import InputError
 from lficam.explorer.answers import channels
-from lficam.explorer.controls import GRAD_CAM, METHODS, Controls, comparable
-from lficam.explorer.gallery import ORDERS, UPLOAD, Entry, add_upload, browse, entries, run_of, too_large
+from lficam.explorer.controls import GRAD_CAM, Controls, comparable
+from lficam.explorer.gallery import ORDERS, UPLOAD, Entry, add_upload, browse, entries, run_of
 from lficam.explorer.render import caption, panel_at, render, save_view
 from lficam.explorer.state import State, page_width
 from lficam.explorer.widgets import choose_from, show, small
+from lficam.model.methods import METHODS
 from lficam.paths import figures_dir
 
 _WITH_MAPS = ("methods", "occlusion")  # the views whose maps can be chosen

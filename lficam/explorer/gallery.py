@@ -4,7 +4,6 @@ Models and data sets are loaded once and kept. Uploaded pictures stay in memory 
 """
 
 import hashlib
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -13,23 +12,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from lficam.data.augmentation import evaluation_crop, kept_side
-from lficam.data.files import DAMAGED, ImageFiles, UnreadableImageError, read_image
+from lficam.data.decoding import check_upload, read_quietly
+from lficam.data.files import ImageFiles
+from lficam.data.samples import shuffled
 from lficam.errors import InputError, MissingDataError
+from lficam.figures.agreement import maps_of
 from lficam.figures.experiments import EXPERIMENTS, experiment
-from lficam.figures.explanations import maps_of
 from lficam.metrics.stability import pairwise_stability
 from lficam.training.config import RunConfig
 from lficam.training.runs import Run, is_stored, load_record, load_run
 
 ORDERS = ("shuffled", "least stable first")
 UPLOAD = "upload:"  # what the key of an uploaded picture starts with
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-MOST_BYTES = 20 * 10**6  # of an uploaded file
-MOST_PIXELS = 64 * 10**6  # of an uploaded picture
 KEPT_UPLOADS = 20
 
 _configs: dict[str, RunConfig] = {}  # the caller's, by run id: they know where the data lies now
@@ -125,8 +123,7 @@ def browse(
         kept &= test.labels == run.classes.index(label)
     if wrong_only:
         kept &= run.explained.probabilities.argmax(1) != test.labels
-    index = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
-    ids = [test.ids[i] for i in index.tolist() if kept[i]]
+    ids = [test.ids[i] for i in shuffled(len(test)) if kept[i]]
     if order == "least stable first":
         ids.sort(key=_stability(tuple(others)).__getitem__)
     return ids
@@ -194,31 +191,15 @@ def add_upload(name: str, content: bytes) -> str:
     """Keep a picture of one's own in memory, the last 20 of them; returns the key by which it is shown, "upload:" and a SHA-256.
 
     name: of the file, for the message if it is refused; it is not kept.
-    content: PNG, JPEG, WebP, BMP, GIF (its first picture) or TIFF of any mode; turned upright where it says how it was held, laid
-        over white where it is transparent.
-    Raises InputError for anything else, a damaged file, more than 20 MB or 64 million pixels, or pixels that are not finite.
+    Raises InputError for a content that `decoding.check_upload` refuses.
     """
-    name = _short(name)
-    if not len(content):
-        raise InputError(f"{name} is empty: choose a picture")
-    if len(content) > MOST_BYTES:
-        raise too_large(name)
     content = bytes(content)
     key = UPLOAD + hashlib.sha256(content).hexdigest()
-    readable = _uploads.pop(key, None) or _checked(name, content)
+    readable = _uploads.pop(key, None) or check_upload(name, content)
     _uploads[key] = readable
     while len(_uploads) > KEPT_UPLOADS:
         del _uploads[next(iter(_uploads))]
     return key
-
-
-def too_large(name: str) -> InputError:
-    """The error of a file of more than 20 MB."""
-    return InputError(f"{_short(name)} is larger than {MOST_BYTES // 10**6} MB: make it smaller")
-
-
-def _short(name: str) -> str:
-    return " ".join(name.split())[-60:] or "the file"
 
 
 @lru_cache(maxsize=64)
@@ -226,61 +207,4 @@ def _read(key: str, side: int) -> tuple[np.ndarray, tuple[int, int]]:
     """An uploaded picture as `read_image` returns it."""
     if key not in _uploads:
         raise InputError(f"your picture is no longer kept (the last {KEPT_UPLOADS} are): upload it again")
-    return _read_quietly(_uploads[key], side)
-
-
-def _read_quietly(content: bytes, side: int) -> tuple[np.ndarray, tuple[int, int]]:
-    with warnings.catch_warnings():  # of what has been accepted nothing matters
-        warnings.simplefilter("ignore")
-        return read_image(BytesIO(content), side)
-
-
-def _checked(name: str, content: bytes) -> bytes:
-    """The file as `read_image` takes it; all of it has been read once, so that a damaged one is refused now."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            readable = _readable(name, content)
-        _read_quietly(readable, 64)
-        return readable
-    except UnreadableImageError as error:
-        raise InputError(f"{name} is damaged ({error.why}): choose another picture") from None
-    except InputError:
-        raise
-    except Image.UnidentifiedImageError:
-        raise InputError(f"{name} cannot be read: expected a picture as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}") from None
-    except Image.DecompressionBombError:
-        raise InputError(f"{name} unpacks to far more than {MOST_PIXELS // 10**6} million pixels: choose another picture") from None
-    except DAMAGED as error:
-        raise InputError(f"{name} is damaged ({error or type(error).__name__}): choose another picture") from None
-
-
-def _readable(name: str, content: bytes) -> bytes:
-    """The file itself, or as PNG what `read_image` takes otherwise than a viewer shows it: 32-bit and transparent pictures."""
-    with Image.open(BytesIO(content), formats=FORMATS) as image:
-        width, height = image.size
-        if width * height > MOST_PIXELS:
-            limit = f"{MOST_PIXELS // 10**6} million"
-            raise InputError(f"{name} has {width} x {height} pixels: expected at most {limit}, make it smaller")
-        if image.mode in ("F", "I"):
-            changed = Image.fromarray(_in_grey_levels(name, np.array(image)))
-        elif image.has_transparency_data:
-            changed = ImageOps.exif_transpose(image).convert("RGBA")
-            changed = Image.alpha_composite(Image.new("RGBA", changed.size, "white"), changed).convert("RGB")
-        else:
-            return content
-    png = BytesIO()
-    changed.save(png, format="png", compress_level=1)
-    return png.getvalue()
-
-
-def _in_grey_levels(name: str, values: np.ndarray) -> np.ndarray:
-    """32-bit pixels (h, w) in 8 bits. Black is 0; white is 1 or 255 where that is about their highest value, else that value."""
-    if not np.isfinite(values).all():
-        raise InputError(f"{name} holds pixels that are NaN or infinite: expected finite ones")
-    highest = values.max()
-    white = next((top for top in (1, 255) if top / 4 < highest <= 1.05 * top), max(highest, 1))
-    values = values.astype(np.float32)
-    np.clip(values, 0, white, out=values)
-    values *= 255 / white
-    return np.rint(values, out=values).astype(np.uint8)
+    return read_quietly(_uploads[key], side)

@@ -9,8 +9,8 @@ from lficam.data.datasets import dataset_info
 from lficam.explorer.answers import Answer, Box, answer, box_of, channels, compared, grad_cam, iou_matrix, ranked, with_channels
 from lficam.explorer.gallery import run_of, true_class, variant
 from lficam.explorer.state import State
-from lficam.figures.explanations import NAMES
 from lficam.metrics.importance import effective_channels
+from lficam.model.methods import METHODS
 from lficam.training.runs import Run
 
 
@@ -48,7 +48,7 @@ def shown_maps(state: State, box: Box | None = None, most: int = 1) -> list[Show
         run = run_of(state.grad_cam)
         predicted = top_classes(run, state.image, answer(run.id, state.image, box).probabilities)
         cam = compared(run.id, grad_cam(run.id, state.image, box))
-        maps.append(Shown(f"Grad-CAM of\n{NAMES[run.config.method]}", cam, predicted))
+        maps.append(Shown(f"Grad-CAM of\n{METHODS[run.config.method].title}", cam, predicted))
     return maps
 
 
@@ -56,7 +56,7 @@ def titles(state: State) -> list[str]:
     """The method of each run, with its setting where a method has several."""
     runs = [run_of(id) for id in state.runs]
     methods = [run.config.method for run in runs]
-    return [NAMES[m] + (f"\n{setting(run)}" if methods.count(m) > 1 else "") for m, run in zip(methods, runs, strict=True)]
+    return [METHODS[m].title + (f"\n{setting(run)}" if methods.count(m) > 1 else "") for m, run in zip(methods, runs, strict=True)]
 
 
 def setting(run: Run) -> str:
@@ -68,7 +68,7 @@ def subject(state: State) -> str:
     """Which picture it is, and what the networks were trained on."""
     known = true_class(state.runs[0], state.image)
     which = "your picture" if known is None else f"test image {state.image}, true class {known}"
-    method = f"{NAMES[run_of(state.runs[0]).config.method]}, " if state.view in ("settings", "fin") else ""
+    method = f"{METHODS[run_of(state.runs[0]).config.method].title}, " if state.view in ("settings", "fin") else ""
     return f"{method}{dataset_info(run_of(state.runs[0]).config.dataset).title}: {which}"
 
 

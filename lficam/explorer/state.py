@@ -9,8 +9,8 @@ from lficam.errors import InputError
 from lficam.explorer.answers import channels
 from lficam.explorer.canvas import Look
 from lficam.explorer.gallery import picture, run_of
-from lficam.figures.explanations import NAMES
 from lficam.figures.grid import PAGE_WIDTH
+from lficam.model.methods import METHODS
 
 COLOR_MAPS = ("inferno", "viridis", "cividis", "gray")
 WIDTHS = (PAGE_WIDTH, 5.2, 3.7)  # inches of a page; the last is that of a phone
@@ -88,8 +88,8 @@ def check(state: State) -> None:
     if state.view == "settings" and len({run.config.method for run in runs}) > 1:
         raise InputError("settings are compared within one method: choose runs of one method")
     if state.view == "fin" and channels(state.runs[0]) is None:
-        method = NAMES[runs[0].config.method]
-        raise InputError(f"{method} has no Feature Importance Network to look into: choose a run of {NAMES['lfi-cam']}")
+        method = METHODS[runs[0].config.method].title
+        raise InputError(f"{method} has no Feature Importance Network to look into: choose a run of {METHODS['lfi-cam'].title}")
     if state.shows_grad_cam and runs[-1].config.method == "abn":
         raise InputError("Grad-CAM is made of an LFI-CAM: choose a run of LFI-CAM or LFI-CAM without FIN for it")
     first, *others = (picture(run.id, state.image) for run in runs)

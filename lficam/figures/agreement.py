@@ -1,146 +1,159 @@
-"""Extra figures 1 to 3: how alike the maps of several models are, with intervals, beside what comes for free.
+"""Figures 5 and 6: do the maps of models that were trained under several settings agree?"""
 
-All models see the same images, and pairs of models share models: the intervals resample images, by source, and models, the same
-settings or seeds for every method (`bootstrap`).
-"""
-
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
-from lficam.figures.charts import Chart, Dots, Lines
+from lficam.figures.charts import PairMatrices
 from lficam.figures.experiments import Experiment
-from lficam.figures.explanations import NAMES, Result, coarsest, maps_of
-from lficam.figures.tables import with_interval
-from lficam.figures.verdicts import judge, similar
-from lficam.metrics.bootstrap import Interval, interval, pair_interval
-from lficam.metrics.stability import different_images, metrics_at, null_lines, pair_matrix, pairwise_stability
-from lficam.model.cam import resize_map
-from lficam.training.explain import explain_batches, on_best_device
+from lficam.figures.explanations import input_panel, prediction
+from lficam.figures.grid import Grid, Panel, rounded
+from lficam.figures.result import Result
+from lficam.figures.verdicts import ACCURACY_MARGIN, Verdict, judge_stability, similar
+from lficam.metrics.bootstrap import pair_interval
+from lficam.metrics.stability import pair_matrix, pairwise_stability
+from lficam.model.methods import METHODS
 from lficam.training.runs import Run
 
-IMAGES = 500  # at most: SSIM of two maps of 224 x 224 takes 64 ms on a core, and there are up to 30 pairs
-BATCH = 64
-THRESHOLDS = [k / 10 for k in range(1, 10)]
+# Mean IoU between models, from the figure of the authors' release: computed on the real data set with `iou_published`.
+PUBLISHED_IOU = {
+    ("catdog", "abn"): 0.30,
+    ("catdog", "lfi-cam"): 0.73,
+    ("cifar10", "abn"): 0.29,
+    ("cifar10", "lfi-cam"): 0.60,
+    ("stl10", "abn"): 0.32,
+    ("stl10", "lfi-cam"): 0.64,
+}
+_CLAIMED = {"abn": "C2", "lfi-cam": "C3"}
 
 
-class Compared(NamedTuple):
-    """The S models of one method on N images.
+def stability_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
+    """Figs. 5 and 6: the maps of each method under five settings, their IoU, and C2 and C3 judged on all test images."""
+    dataset = runs[0].dataset
+    shown = experiment.shown(dataset)
+    methods = {method: [run for run in runs if run.config.method == method] for method in experiment.methods}
+    pairs = {method: stability_pairs(own) for method, own in methods.items()}
+    coarse = {method: stability_pairs(own, coarsest(runs)) for method, own in methods.items()}
+    panels, row_titles, row_notes = [], [], []
+    for n, i in enumerate(shown):
+        id = dataset.test.ids[i]
+        panels.append(input_panel(runs[0], i, len(methods) * n + (len(methods) - 1) / 2, 0))
+        for m, (method, own) in enumerate(methods.items()):
+            row_titles.append(METHODS[method].title.replace(" ", "\n", 1))
+            iou = pairs[method].query("metric == 'iou' and id == @id")["value"].mean()
+            row_notes.append(f"IoU\n{iou:.2f}")
+            for column, run in enumerate(own, 1):
+                panels.append(Panel(id, len(methods) * n + m, column, prediction(run, i), rounded(run.explained.cam[i])))
+    tables = [_stability_table(experiment, own, pairs[method], coarse[method]) for method, own in methods.items()]
+    table = pd.concat(tables, ignore_index=True)
+    grid = Grid(
+        experiment.title,
+        experiment.source,
+        ["input", *(_setting_title(k, [own[k] for own in methods.values()], table) for k in range(experiment.settings))],
+        row_titles,
+        panels,
+        row_notes,
+        footnote="Under each map: predicted class and its probability; × marks a wrong one.\n"
+        "IoU: mean over all pairs of settings at threshold 100/255. Above each column: its settings and test accuracies;\n"
+        f"* marks one more than {100 * ACCURACY_MARGIN:.0f} points below the best of its method.",
+    )
+    sources = runs[0].sources()
+    verdicts = {method: _judge(claim, method, table, pairs[method], sources) for method, claim in _CLAIMED.items()}
+    for method, verdict in verdicts.items():
+        decided = (table["method"] == METHODS[method].title) & (table["setting"] == "similar")
+        table.loc[decided, "verdict"] = f"{verdict.claim} {verdict.outcome}"
+    return Result(experiment, grid, table, tuple(verdicts.values()), tuple(runs), runs[0].pictures(shown))
 
-    pairs: metric -> (S, S, N), between the models' maps of the same image.
-    free: null line -> IoU of each model and image, (S, N), or of each pair of models, (S, S, N).
-    similar: positions of the models of similar accuracy.
-    curves: what is compared -> mean IoU at each of THRESHOLDS.
+
+def pair_matrix_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
+    """Mean IoU between every two settings: a heat map a method, and as a table with one row a pair."""
+    methods, tables = {}, []
+    for method in experiment.methods:
+        own = [run for run in runs if run.config.method == method]
+        pairs = stability_pairs(own).query("metric == 'iou'")
+        means = pairs.groupby(["a", "b"], as_index=False)["value"].mean().rename(columns={"value": "iou"})
+        matrix = torch.eye(len(own))
+        for a, b, value in means.itertuples(index=False):
+            matrix[int(a) - 1, int(b) - 1] = matrix[int(b) - 1, int(a) - 1] = value
+        methods[METHODS[method].title] = matrix.tolist()
+        tables.append(means.assign(method=METHODS[method].title))
+    return Result(experiment, PairMatrices(experiment.source, methods), pd.concat(tables, ignore_index=True))
+
+
+def maps_of(
+    runs: Sequence[Run], index: Sequence[int] | None = None, cells: int | None = None
+) -> dict[str, tuple[Sequence[str], Tensor]]:
+    """The maps of some runs' test images as `pairwise_stability` takes them; the runs are named "1", "2", ...
+
+    index: positions of the test images; all when left out.
+    cells: average the maps over areas down to cells x cells first, so that methods with maps of different size can be compared.
     """
-
-    pairs: Mapping[str, Tensor]
-    free: Mapping[str, Tensor]
-    similar: Sequence[int]
-    curves: Mapping[str, list[float]]
-
-
-def stability_evidence(experiment: Experiment, runs: Sequence[Run]) -> Result:
-    """How alike the maps of each method's models are, whether LFI-CAM's are more alike than ABN's (E1, E2), and than free (E3)."""
-    index = experiment.shown(runs[0].dataset, IMAGES)
-    sources = runs[0].sources(index)
-    own = {method: [run for run in runs if run.config.method == method] for method in experiment.methods}
-    compared = {NAMES[method]: _compare(models, index, sources, coarsest(runs)) for method, models in own.items()}
-    ours, theirs = compared["LFI-CAM"], compared["ABN"]
-    gain = {metric: ours.pairs[metric] - theirs.pairs[metric] for metric in ours.pairs}
-    both = [k for k in ours.similar if k in theirs.similar]
-    rows = [row for name, one in compared.items() for row in _rows(name, one, sources)]
-    rows += _rows("LFI-CAM - ABN", Compared(gain, {}, both, {}), sources)
-    chart = Chart(experiment.title, experiment.source, _panels(rows, compared), _footnote(experiment, len(index)))
-    verdicts = [judge("E1" if experiment.settings > 1 else "E2", pair_interval(gain["iou"], sources, over="images and models"))]
-    if experiment.settings > 1:
-        verdicts.append(judge("E3", _above_chance(ours, sources)))
-    return Result(experiment, chart, pd.DataFrame(rows), tuple(verdicts), tuple(runs))
-
-
-def _compare(runs: Sequence[Run], index: Sequence[int], sources: Sequence[str], cells: int) -> Compared:
-    size = (runs[0].config.image_size,) * 2
-    maps = {name: (ids, resize_map(cams, size)) for name, (ids, cams) in maps_of(runs, index).items()}
-    pairs = pairwise_stability(maps, metrics=metrics_at(size))
-    matrices = {metric: pair_matrix(pairs, metric) for metric in metrics_at(size)}
-    matrices["iou_equal_map_size"] = _iou(maps_of(runs, index, cells), size)
-    free = {
-        null: torch.tensor(part["value"].to_numpy()).view(len(runs), -1)  # (S, N)
-        for null, part in null_lines(maps, size, sources).groupby("null", sort=False)
-    }
-    free["untrained"] = _iou(_untrained(runs, index), size)
-    accuracy = {str(k): run.metrics["test_accuracy"] for k, run in enumerate(runs)}
-    return Compared(matrices, free, [int(k) for k in similar(accuracy)], _curves(maps, sources))
-
-
-def _iou(maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[int, int]) -> Tensor:
-    """(S, S, N)."""
-    return pair_matrix(pairwise_stability(maps, size, metrics=["iou"]), "iou")
-
-
-def _untrained(runs: Sequence[Run], index: Sequence[int]) -> dict[str, tuple[Sequence[str], Tensor]]:
-    """Maps of the same images by the same architectures, which have learned nothing, each with weights of its own."""
     maps = {}
-    for k, run in enumerate(runs):
-        model = run.untrained(k)
-        with on_best_device(model) as device:
-            explained = explain_batches(model, (images.to(device) for images in run.inputs(index).split(BATCH)))
-        maps[str(k)] = ([str(i) for i in index], explained.cam)
+    for k, run in enumerate(runs, 1):
+        ids, cam = run.explained.ids, run.explained.cam
+        if index is not None:
+            ids, cam = [ids[i] for i in index], cam[index]
+        maps[str(k)] = (ids, cam if cells is None else adaptive_avg_pool2d(cam, cells))
     return maps
 
 
-def _curves(maps: Mapping[str, tuple[Sequence[str], Tensor]], sources: Sequence[str]) -> dict[str, list[float]]:
-    """Mean IoU at each of THRESHOLDS, of maps at the size of the images."""
-    same, different = [], []
-    for threshold in THRESHOLDS:
-        same.append(pairwise_stability(maps, threshold=threshold, metrics=["iou"])["value"].mean())
-        free = [different_images(cams, sources, threshold).mean() for _, cams in maps.values()]
-        different.append(torch.stack(free).mean().item())
-    return {"same image": same, "different images": different}
+def coarsest(runs: Sequence[Run]) -> int:
+    """Cells a side of the smallest map."""
+    return min(run.explained.cam.shape[-1] for run in runs)
 
 
-def _rows(name: str, compared: Compared, sources: Sequence[str]) -> list[dict[str, object]]:
-    """Of the table: the same image among all models and among those of similar accuracy, then what is free."""
-    everyone = range(len(compared.pairs["iou"]))
+def stability_pairs(runs: Sequence[Run], cells: int | None = None) -> pd.DataFrame:
+    """`pairwise_stability` of `maps_of` the runs, at the size of the images."""
+    return pairwise_stability(maps_of(runs, cells=cells), (runs[0].config.image_size,) * 2)
+
+
+def _stability_table(experiment: Experiment, runs: Sequence[Run], pairs: pd.DataFrame, coarse: pd.DataFrame) -> pd.DataFrame:
+    """One row a setting (its mean over the pairs it is part of), then one for all settings and one for the similar ones.
+
+    pairs: as the maps are; coarse: with the maps of both methods averaged to one size.
+    """
+    method, cam = runs[0].config.method, runs[0].explained.cam
+    accuracy = {str(k): run.metrics["test_accuracy"] for k, run in enumerate(runs, 1)}
+    alike = similar(accuracy)
+    pairs = pd.concat([pairs, coarse[coarse["metric"] == "iou"].assign(metric="iou_equal_map_size")])
     rows = []
-    for models, chosen in (("all", everyone), ("similar accuracy", compared.similar)):
-        row = {"compared": f"{name}: same image", "models": models, "number": len(chosen)}
-        if len(chosen) > 1:
-            among = torch.tensor(list(chosen))
-            parts = {metric: values[among][:, among] for metric, values in compared.pairs.items()}
-            for metric, values in parts.items():
-                row |= with_interval(metric, pair_interval(values, sources, over="images and models"))
-            row |= with_interval("iou_of_these_models", pair_interval(parts["iou"], sources, over="images"))
-        rows.append(row)
-    for null, values in compared.free.items():
-        row = {"compared": f"{name}: {null}", "models": "all", "number": len(values)}
-        measured = interval(values, sources) if values.ndim == 2 else pair_interval(values, sources, over="images and models")
-        rows.append(row | with_interval("iou", measured))
-    return rows
+    for (setting, value), run in zip(accuracy.items(), runs, strict=True):
+        of_setting = pairs[(pairs["a"] == setting) | (pairs["b"] == setting)]
+        hyper = {key: getattr(run.config, key) for key in ("lr", "batch_size", "weight_decay")}
+        row = {"method": METHODS[method].title, "setting": setting, **hyper, "test_accuracy": value, "similar": setting in alike}
+        rows.append(row | _mean_metrics(of_setting) | {"seconds": run.metrics["seconds"]})
+    common = {
+        "map": f"{cam.shape[-2]}x{cam.shape[-1]}",
+        "published_iou_on_other_data": PUBLISHED_IOU.get((experiment.seed_dataset, method)),
+    }
+    rows.append({"method": METHODS[method].title, "setting": "all", "settings": len(runs)} | _mean_metrics(pairs) | common)
+    pairs = pairs[pairs["a"].isin(alike) & pairs["b"].isin(alike)]
+    rows.append({"method": METHODS[method].title, "setting": "similar", "settings": len(alike)} | _mean_metrics(pairs))
+    # Nullable integers: the rows that summarise have no batch size, and 32 must not become 32.0.
+    return pd.DataFrame(rows).astype({"batch_size": "Int64", "settings": "Int64"})
 
 
-def _above_chance(compared: Compared, sources: Sequence[str]) -> Interval:
-    """IoU of the same image between two models, less the mean of what different images of either give."""
-    free = compared.free["different images"]  # (S, N)
-    return pair_interval(compared.pairs["iou"] - (free[:, None] + free[None]) / 2, sources, over="images and models")
+def _mean_metrics(pairs: pd.DataFrame) -> dict[str, float]:
+    return pairs.groupby("metric")["value"].mean().to_dict()
 
 
-def _panels(rows: Sequence[Mapping[str, object]], compared: Mapping[str, Compared]) -> list[Dots | Lines]:
-    shown = [row for row in rows if row["models"] == "all"]
-    values = [[row["iou"], row["iou_low"], row["iou_high"]] for row in shown]
-    curves = {f"{name}, {what}": curve for name, one in compared.items() for what, curve in one.curves.items()}
-    return [
-        Dots("mean IoU at threshold 100/255", [row["compared"] for row in shown], values, mark=0.0),
-        Lines("threshold", "mean IoU", THRESHOLDS, curves, [name for name in curves if name.endswith("different images")]),
-    ]
+def _judge(claim: str, method: str, table: pd.DataFrame, pairs: pd.DataFrame, sources: Sequence[str]) -> Verdict:
+    own = table[(table["method"] == METHODS[method].title) & table["similar"].notna()]
+    alike = own.loc[own["similar"].astype(bool), "setting"].tolist()
+    iou = None
+    if len(alike) > 1:
+        among = pairs["a"].isin(alike) & pairs["b"].isin(alike)
+        iou = pair_interval(pair_matrix(pairs[among], "iou"), sources, over="images and models")
+    return judge_stability(claim, METHODS[method].title, iou, len(alike), len(own))
 
 
-def _footnote(experiment: Experiment, images: int) -> str:
-    return (
-        f"Models: {experiment.varied} of each method; {images} test images. Bars: 95 % intervals over images and models.\n"
-        "Same image: maps of one image by two models. Null lines: different images, maps of two images by one model; centred\n"
-        "blob, a map and a Gaussian in the middle; untrained, maps of one image by two networks that have learned nothing. What\n"
-        "is no higher than the first two says nothing about the image, than the third nothing about the training."
-    )
+def _setting_title(k: int, runs: Sequence[Run], table: pd.DataFrame) -> str:
+    lines = [f"setting {k + 1}", *runs[0].config.hyperparameters]
+    for run in runs:
+        method = METHODS[run.config.method]
+        row = table[(table["method"] == method.title) & (table["setting"] == str(k + 1))].iloc[0]
+        lines.append(f"{method.short_title} {row['test_accuracy']:.1%}{'' if row['similar'] else '*'}")
+    return "\n".join(lines)

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lficam.errors import InputError
+from lficam.figures.charts import Bars
+from lficam.figures.experiments import Experiment
+from lficam.figures.result import Result
 from lficam.model.abn import ABN
 from lficam.model.lfi_cam import LFICAM, FeatureImportanceNetwork
 from lficam.model.trunks import trunk
@@ -25,6 +28,14 @@ SEED_TABLE = pd.DataFrame(
     + [("Output Layer", f"{_SHAPE} → (2048)", "Global Average Pooling & SoftMax")],
     columns=["part", "shape in the seed", "layer in the seed"],
 )
+
+
+def architecture_figure(experiment: Experiment) -> Result:
+    """Table 1 beside the real modules, and what each part costs."""
+    costs = cost_table()
+    source = "ResNet-50, K = 2048, one 224×224 image; counted on the modules"
+    bars = Bars("What each part costs", source, list(costs.index), costs.round(4).to_dict("list"))
+    return Result(experiment, bars, fin_table())
 
 
 def fin_table() -> pd.DataFrame:

@@ -24,7 +24,7 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class PairMatrices:
     """A square heat map a method. methods: name -> mean IoU, settings x settings."""
 
     source: str
@@ -69,7 +69,7 @@ class Chart:
     footnote: str = ""
 
 
-Drawing = Grid | Bars | Agreement | Chart
+Drawing = Grid | Bars | PairMatrices | Chart
 
 
 def draw(drawing: Drawing, images: Mapping[str, Tensor]) -> Figure:
@@ -79,8 +79,8 @@ def draw(drawing: Drawing, images: Mapping[str, Tensor]) -> Figure:
             return draw_grid(drawing, images)
         case Bars():
             return draw_bars(drawing)
-        case Agreement():
-            return draw_agreement(drawing)
+        case PairMatrices():
+            return draw_pair_matrices(drawing)
         case Chart():
             return draw_chart(drawing)
 
@@ -104,15 +104,15 @@ def draw_bars(bars: Bars) -> Figure:
     return figure
 
 
-def draw_agreement(agreement: Agreement) -> Figure:
+def draw_pair_matrices(matrices: PairMatrices) -> Figure:
     """A heat map a method, side by side."""
     from seaborn import heatmap
 
     height = 3.1
     figure = Figure(figsize=(PAGE_WIDTH, height), dpi=DPI)
-    axes = figure.subplots(1, len(agreement.methods), squeeze=False)[0]
+    axes = figure.subplots(1, len(matrices.methods), squeeze=False)[0]
     figure.subplots_adjust(left=0.08, right=0.96, top=0.76, bottom=0.12, wspace=0.25)
-    for ax, (method, values) in zip(axes, agreement.methods.items(), strict=True):
+    for ax, (method, values) in zip(axes, matrices.methods.items(), strict=True):
         names = [str(k) for k in range(1, len(values) + 1)]
         style = {"cmap": "cividis", "annot": True, "fmt": ".2f", "square": True, "annot_kws": {"size": TEXT}}
         heatmap(values, ax=ax, vmin=0, vmax=1, xticklabels=names, yticklabels=names, **style)
@@ -120,7 +120,7 @@ def draw_agreement(agreement: Agreement) -> Figure:
         ax.set_xlabel("setting", fontsize=TEXT)
         ax.tick_params(labelsize=TEXT, length=0)
         ax.collections[0].colorbar.ax.tick_params(labelsize=TEXT)
-    headline(figure, "Mean IoU between the maps of every two settings", agreement.source, height)
+    headline(figure, "Mean IoU between the maps of every two settings", matrices.source, height)
     return figure
 
 

@@ -12,19 +12,21 @@ from torch import Tensor
 
 from lficam.errors import InputError
 from lficam.figures.experiments import Experiment
-from lficam.figures.explanations import Result, pictures
 from lficam.figures.grid import Grid, Panel, rounded
+from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
-from lficam.figures.trust import ABN, BATCH, OWN
+from lficam.figures.trust import BATCH
+from lficam.metrics import map_names
 from lficam.metrics.baselines import baseline_maps
 from lficam.metrics.bootstrap import interval
 from lficam.metrics.localisation import energy
+from lficam.model.abn import ABN
 from lficam.model.cam import resize_map
-from lficam.training.explain import explain_batches, on_best_device
+from lficam.model.devices import on_best_device
+from lficam.training.explain import explain_batches
 from lficam.training.runs import Run
 
 IMAGES = 200  # the first of a seeded shuffle, two for a picture
-GRAD_CAM = "Grad-CAM of LFI-CAM"
 
 
 def two_objects_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
@@ -85,19 +87,26 @@ def _look(run: Run, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, t
     """Probabilities (N, C), and name -> the maps for the left and for the right object."""
     with on_best_device(run.model) as device:
         explained = explain_batches(run.model, (part.to(device) for part in images.split(BATCH)))
-        if run.config.method == "abn":
-            return explained.probabilities, {ABN: (explained.cam,) * 2}
-        of_class = tuple(baseline_maps("Grad-CAM", run.model, images, labels[:, side]) for side in (0, 1))
-    return explained.probabilities, {OWN: (explained.cam,) * 2, GRAD_CAM: of_class}
+        if isinstance(run.model, ABN):
+            return explained.probabilities, {map_names.ABN: (explained.cam,) * 2}
+        of_class = tuple(baseline_maps(map_names.GRAD_CAM, run.model, images, labels[:, side]) for side in (0, 1))
+    return explained.probabilities, {map_names.LFI_CAM: (explained.cam,) * 2, map_names.GRAD_CAM_OF_LFI_CAM: of_class}
 
 
 def _grid(
     experiment: Experiment, run: Run, index: Tensor, maps: dict[str, tuple[Tensor, Tensor]]
 ) -> tuple[Grid, dict[str, Tensor]]:
     """The first pictures (M, 2) with the maps of one model each, and the pictures."""
-    alone = side_by_side(torch.stack(list(pictures(run, index.flatten().tolist()).values())))
-    columns = {"input": None, f"{OWN},\nany class": (OWN, 0), f"{ABN},\nany class": (ABN, 0)}
-    columns |= {f"{GRAD_CAM},\nclass on the {side}": (GRAD_CAM, k) for k, side in enumerate(("left", "right"))}
+    alone = side_by_side(torch.stack(list(run.pictures(index.flatten().tolist()).values())))
+    columns = {
+        "input": None,
+        f"{map_names.LFI_CAM},\nany class": (map_names.LFI_CAM, 0),
+        f"{map_names.ABN},\nany class": (map_names.ABN, 0),
+    }
+    columns |= {
+        f"{map_names.GRAD_CAM_OF_LFI_CAM},\nclass on the {side}": (map_names.GRAD_CAM_OF_LFI_CAM, k)
+        for k, side in enumerate(("left", "right"))
+    }
     images, panels = {}, []
     for row, (picture, pair) in enumerate(zip(alone, index.tolist(), strict=True)):
         id = " | ".join(run.dataset.test.ids[i] for i in pair)

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import ValidationError
 
 from lficam.data.datasets import data_fingerprint, dataset_info
-from lficam.data.samples import Dataset
+from lficam.data.samples import Dataset, shuffled
 from lficam.errors import InputError
 from lficam.figures.profiles import PROFILES, SETTINGS, Setting
 from lficam.paths import figures_dir
@@ -123,8 +122,7 @@ class Experiment:
 
     def shown(self, dataset: Dataset, count: int | None = None) -> list[int]:
         """The test images in the picture, or the first `count`: of a seeded shuffle, never picked."""
-        order = torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(0))
-        return order[: self.rows if count is None else count].tolist()
+        return shuffled(len(dataset.test))[: self.rows if count is None else count]
 
 
 _ABN_AND_LFI_CAM = ("abn", "lfi-cam")

@@ -9,15 +9,15 @@ from torch import Tensor
 from lficam.figures.architecture import fin_share
 from lficam.figures.charts import Chart, Dots
 from lficam.figures.experiments import Experiment
-from lficam.figures.explanations import Result
+from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
 from lficam.figures.verdicts import Verdict, judge
 from lficam.metrics.bootstrap import interval
 from lficam.metrics.importance import IMPORTANCES, effective_channels, replaced_importance, swap_importance
 from lficam.metrics.localisation import localisation
-from lficam.metrics.stability import iou
+from lficam.metrics.similarity import iou
 from lficam.model.cam import resize_map
-from lficam.training.explain import on_best_device
+from lficam.model.devices import on_best_device
 from lficam.training.runs import Run
 
 IMAGES = 1000  # at most; the first of a seeded shuffle

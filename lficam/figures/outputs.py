@@ -7,8 +7,8 @@ from pathlib import Path
 
 import lficam
 from lficam.figures.charts import Bars, Chart, Dots, Drawing, Lines
-from lficam.figures.explanations import Result
 from lficam.figures.grid import DPI, Grid, Panel
+from lficam.figures.result import Result
 from lficam.paths import atomic_file, figures_dir, runs_dir
 from lficam.provenance import environment, sha256
 from lficam.training.runs import Run

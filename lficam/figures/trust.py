@@ -13,23 +13,25 @@ from torch import Tensor, nn
 
 from lficam.figures.charts import Chart, Dots, Lines
 from lficam.figures.experiments import Experiment
-from lficam.figures.explanations import Result
+from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
 from lficam.figures.verdicts import judge
+from lficam.metrics import map_names
 from lficam.metrics.baselines import BASELINES, baseline_maps, random_maps
 from lficam.metrics.bootstrap import Interval, interval, pair_interval
 from lficam.metrics.faithfulness import faithfulness
 from lficam.metrics.localisation import localisation
 from lficam.metrics.sanity import cascade
-from lficam.metrics.stability import spearman
-from lficam.training.explain import explain_batches, on_best_device
+from lficam.metrics.similarity import spearman
+from lficam.model.abn import ABN
+from lficam.model.devices import on_best_device
+from lficam.training.explain import explain_batches
 from lficam.training.runs import Run
 
 # How many test images, the first of a seeded shuffle. To judge a map takes 40 forward passes an image, to check one about 7.
 JUDGED, CHECKED = 35, 60
 BATCH = 64
 
-OWN, ABN, MEAN, GRAD_CAM, RANDOM = "LFI-CAM's own map", "ABN's own map", "mean features, without FIN", "Grad-CAM", "random map"
 LABELS = {
     "insertion": "insertion AUC (higher is better)",
     "deletion": "deletion AUC (lower is better)",
@@ -51,20 +53,20 @@ def faithfulness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         row = {"map": name, "models": len(gain[name])}
         for metric, values in (found | {"insertion_minus_deletion": gain[name]}).items():
             row |= with_interval(metric, interval(values, sources))
-        rows.append(row | with_interval("less_than_own_map_by", interval(gain[OWN] - gain[name], sources)))
+        rows.append(row | with_interval("less_than_own_map_by", interval(gain[map_names.LFI_CAM] - gain[name], sources)))
     table = pd.DataFrame(rows)
     panels = []
-    for metric in scores[OWN]:
+    for metric in scores[map_names.LFI_CAM]:
         values = table[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy().tolist()
-        panels.append(Dots(LABELS[metric], list(scores), values, mark=scores[RANDOM][metric].mean().item()))
+        panels.append(Dots(LABELS[metric], list(scores), values, mark=scores[map_names.RANDOM][metric].mean().item()))
     footnote = (
         f"{experiment.varied} of each method; {len(index)} test images; bars: 95 % intervals over images and models.\n"
         "Dashed: the random map. A map is judged by its own model and the class that it predicts; ABN and LFI-CAM without FIN are\n"
         "other classifiers, so a difference to their maps is one of models, too. Hidden pixels are 0 in the network's input."
     )
     verdicts = (
-        judge("E4", interval(gain[OWN] - gain[RANDOM], sources)),
-        judge("E5", interval(gain[OWN] - gain[GRAD_CAM], sources)),
+        judge("E4", interval(gain[map_names.LFI_CAM] - gain[map_names.RANDOM], sources)),
+        judge("E5", interval(gain[map_names.LFI_CAM] - gain[map_names.GRAD_CAM], sources)),
     )
     chart = Chart(experiment.title, experiment.source, panels, footnote)
     return Result(experiment, chart, table, verdicts, tuple(runs))
@@ -87,15 +89,15 @@ def _scores(runs: Sequence[Run], index: Sequence[int]) -> dict[str, dict[str, Te
 def _maps_to_judge(run: Run, images: Tensor, classes: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
     """Name -> (N, 1, u, v)."""
     cams, mean_features = run.explained.cam[index], run.explained.mean_features[index]
-    if run.config.method == "abn":
-        return {ABN: cams}
-    if run.config.method == "lfi-cam-without-fin":
-        return {MEAN: mean_features}
+    if isinstance(run.model, ABN):
+        return {map_names.ABN: cams}
+    if run.model.fin is None:
+        return {map_names.MEAN_WITHOUT_FIN: mean_features}
     return {
-        OWN: cams,
-        "mean features, with FIN": mean_features,
+        map_names.LFI_CAM: cams,
+        map_names.MEAN_WITH_FIN: mean_features,
         **{name: baseline_maps(name, run.model, images, classes) for name in BASELINES},
-        RANDOM: random_maps(len(images), cams.shape[-1], run.config.seed),
+        map_names.RANDOM: random_maps(len(images), cams.shape[-1], run.config.seed),
     }
 
 
@@ -106,7 +108,7 @@ def sanity_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     found, untrained = _cascades(runs, index)
     measured = {name: {stage: interval(values, sources) for stage, values in of_map.items()} for name, of_map in found.items()}
     alike = {name: _between(maps, sources) for name, maps in untrained.items()}
-    stages = list(measured[OWN])
+    stages = list(measured[map_names.LFI_CAM])
     rows = [
         {"map": name, "drawn_anew_down_to": stage} | with_interval("rank_correlation", value)
         for name, of_map in measured.items()
@@ -124,7 +126,7 @@ def sanity_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         "1: the map ranks its cells as the trained network's does; 0: they have nothing in common. Grad-CAM: for the true class.\n"
         "Two untrained: maps of one image by networks that have learned nothing, which agree as far as the image itself decides."
     )
-    verdict = judge("E6", interval(1 - found[OWN][stages[-1]], sources))
+    verdict = judge("E6", interval(1 - found[map_names.LFI_CAM][stages[-1]], sources))
     chart = Chart(experiment.title, experiment.source, panels, footnote)
     return Result(experiment, chart, pd.DataFrame(rows), (verdict,), tuple(runs))
 
@@ -162,11 +164,14 @@ def _maps_to_check(run: Run, classes: Tensor) -> dict[str, Callable[[nn.Module, 
     def own(model: nn.Module, images: Tensor) -> Tensor:
         return explain_batches(model, images.split(BATCH)).cam
 
-    if run.config.method == "abn":
-        return {ABN: own}
-    if run.config.method == "lfi-cam-without-fin":
-        return {MEAN: own}
-    return {OWN: own, GRAD_CAM: lambda model, images: baseline_maps(GRAD_CAM, model, images, classes)}
+    if isinstance(run.model, ABN):
+        return {map_names.ABN: own}
+    if run.model.fin is None:
+        return {map_names.MEAN_WITHOUT_FIN: own}
+    return {
+        map_names.LFI_CAM: own,
+        map_names.GRAD_CAM: lambda model, images: baseline_maps(map_names.GRAD_CAM, model, images, classes),
+    }
 
 
 def _carried(measured: Mapping[str, Interval], stages: Sequence[str]) -> list[float]:

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torchcam.methods import GradCAM, LayerCAM, ScoreCAM
 
 from lficam.errors import InputError
-from lficam.metrics.faithfulness import check_classes, device_of
+from lficam.metrics import map_names
+from lficam.metrics.faithfulness import check_classes
 from lficam.model.cam import normalize_map
+from lficam.model.devices import device_of
 from lficam.model.lfi_cam import LFICAM
 
-BASELINES = {"Grad-CAM": GradCAM, "Score-CAM": ScoreCAM, "LayerCAM": LayerCAM}
+BASELINES = {map_names.GRAD_CAM: GradCAM, map_names.SCORE_CAM: ScoreCAM, map_names.LAYER_CAM: LayerCAM}
 
 
 def baseline_maps(name: str, model: nn.Module, images: Tensor, classes: Tensor, batch_size: int = 64) -> Tensor:

@@ -14,6 +14,7 @@ from torchcam.metrics import ClassificationMetric, DeletionInsertionMetric
 
 from lficam.errors import InputError
 from lficam.model.cam import check_maps, resize_map
+from lficam.model.devices import device_of
 
 HIGHER_IS_BETTER = {"insertion": True, "deletion": False, "average_drop": False, "increase": True}
 CHUNK = 64  # covered images in one forward pass: the 39 of 20 steps need only one
@@ -97,8 +98,3 @@ def check_classes(images: Tensor, classes: Tensor) -> None:
         )
     if classes.min() < 0:
         raise InputError(f"class {int(classes.min())}: expected 0 or more, an index into the model's classes")
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Where the model's parameters are; the CPU for a model without any."""
-    return next(model.parameters(), torch.empty(0)).device

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from lficam.errors import InputError
-from lficam.metrics.stability import spearman
+from lficam.metrics.similarity import spearman
 from lficam.model.abn import ABN
 from lficam.model.lfi_cam import LFICAM
 

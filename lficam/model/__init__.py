@@ -6,6 +6,8 @@
 - `trunks`: trunks by name, customised ones too
 - `cifar_trunks`: those for 32 x 32 images
 - `timm_trunks`: those for ImageNet-size images
+- `methods`: the methods that are compared, by name
 - `initialization`: fresh weights
+- `devices`: where models compute
 - `saving`: saved models: weights and config, on disk or on the hub
 """

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lficam.errors import InputError
 from lficam.model.cam import Explanation, normalize_map
 from lficam.model.initialization import initialize
-from lficam.model.saving import Pretrained
+from lficam.model.saving import Savable
 from lficam.model.trunks import count_features
 
 
@@ -39,7 +39,7 @@ class AttentionBranch(nn.Module):
         return self.scores(evidence).mean((-2, -1)), self.attention(evidence)
 
 
-class ABN(nn.Module, Pretrained, paper_url="https://arxiv.org/abs/1812.10025"):
+class ABN(nn.Module, Savable, paper_url="https://arxiv.org/abs/1812.10025"):
     """Attention Branch Network around a staged trunk.
 
     trunk: an `nn.Sequential` of stages, normalised image (N, 3, h, w) -> (N, K, u, v), such as `lficam.trunk` makes. Its last

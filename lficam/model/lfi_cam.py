@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from lficam.errors import InputError
 from lficam.model.cam import Explanation, class_activation_map, normalize_channels
 from lficam.model.initialization import initialize
-from lficam.model.saving import Pretrained
+from lficam.model.saving import Savable
 from lficam.model.trunks import check_features, count_features
 
 
@@ -38,7 +38,7 @@ class FeatureImportanceNetwork(nn.Sequential):
         return torch.softmax(pooled, dim=1)
 
 
-class LFICAM(nn.Module, Pretrained, paper_url="https://arxiv.org/abs/2105.00937"):
+class LFICAM(nn.Module, Savable, paper_url="https://arxiv.org/abs/2105.00937"):
     """LFI-CAM around any trunk.
 
     trunk: any module, normalised image (N, 3, h, w) -> features (N, K, u, v).

@@ -1,6 +1,6 @@
 """Saving and loading models: huggingface_hub's mixin, made strict.
 
-A checkpoint is a folder with `config.json` (how to build the model) and `model.safetensors` (its weights). No pickle is read.
+A saved model is a folder with `config.json` (how to build the model) and `model.safetensors` (its weights). No pickle is read.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ from lficam.model.trunks import trunk as build_trunk
 _TRUNK_CODER = (lambda module: getattr(module, "spec", None), lambda spec: spec)
 
 
-class Pretrained(PyTorchModelHubMixin):
+class Savable(PyTorchModelHubMixin):
     """Adds `save_pretrained`, `from_pretrained` and `push_to_hub` to a model whose first argument is its trunk."""
 
     def __init_subclass__(cls, **card: Any) -> None:

@@ -54,7 +54,7 @@ def trunk(name: str, stem_stride: int = 1, pretrained: bool = False) -> nn.Modul
         stages = cifar_trunk(name, stem_stride)
     else:
         stages = timm_trunk(name, stem_stride, pretrained)
-    stages.spec = {"name": name, "stem_stride": stem_stride}  # weights come from a checkpoint, so `pretrained` is not part of it
+    stages.spec = {"name": name, "stem_stride": stem_stride}  # weights come from the saved model, so `pretrained` is not part of it
     return stages
 
 
@@ -93,12 +93,15 @@ def _unknown(name: str) -> str:
     )
 
 
-def default_stem_stride(name: str, method: str) -> int:
-    """The stem stride that gives a 14 x 14 map at 224 pixels with an ImageNet-size trunk; 1 for all others. Builds nothing."""
-    if method != "abn" or name in _registered or is_cifar_trunk(name):
+def default_stem_stride(name: str, before_last_stage: bool) -> int:
+    """The stem stride that gives a 14 x 14 map at 224 pixels with an ImageNet-size trunk; 1 for all others. Builds nothing.
+
+    before_last_stage: whether the map is as large as the input of the last stage, as ABN's is, not as its output.
+    """
+    if not before_last_stage or name in _registered or is_cifar_trunk(name):
         return 1
-    # ABN's map is as large as the input of the last stage. In ResNet and SENet that stage halves the map, so the usual stride 2
-    # gives 14 x 14 before it; DenseNet's has no stride of its own, so stride 2 would give 7 x 7 there.
+    # In ResNet and SENet the last stage halves the map, so the usual stride 2 gives 14 x 14 before it; DenseNet's has no stride
+    # of its own, so stride 2 would give 7 x 7 there.
     return 2 if timm_names().get(name) in ("resnet", "senet") else 1
 
 

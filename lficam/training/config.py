@@ -9,10 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from lficam.data.augmentation import AUGMENTATIONS
 from lficam.data.datasets import DATASETS, data_fingerprint, dataset_info
 from lficam.errors import InputError
+from lficam.model.methods import METHODS
 from lficam.model.trunks import check_trunk, default_stem_stride, trunk_version
 
 # Part of every run's id: raise it when the training code changes so that the same config gives another model.
 TRAINING_VERSION = 2
+
+
+# The fields that every id is made of. One that came later enters an id only where it is not at its default, so that what had been
+# trained before it came keeps its id.
+_FIRST_FIELDS = {
+    *("dataset", "method", "trunk", "epochs", "lr", "batch_size", "weight_decay", "seed", "image_size", "augmentation"),
+    *("stem_stride", "pretrained", "normalization", "max_classes", "max_per_class", "precision", "compile"),
+}
 
 
 class RunConfig(BaseModel):
@@ -24,7 +33,7 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str
-    method: Literal["lfi-cam", "lfi-cam-without-fin", "abn"] = "lfi-cam"
+    method: str = "lfi-cam"
     trunk: str = "resnet18"
     epochs: int = Field(300, ge=1)
     lr: float = Field(0.1, gt=0, allow_inf_nan=False)  # peak learning rate; x0.1 after 1/2 and 3/4 of the epochs
@@ -51,11 +60,11 @@ class RunConfig(BaseModel):
             return given
         info = dataset_info(given["dataset"])
         trunk = given.get("trunk", cls.model_fields["trunk"].default)
-        wide_stem = isinstance(trunk, str) and default_stem_stride(trunk, given.get("method")) == 2
+        method = METHODS.get(str(given.get("method")), METHODS[cls.model_fields["method"].default])
         return {
             "image_size": info.image_size,
             "augmentation": info.augmentation,
-            "stem_stride": 2 if wide_stem else 1,
+            "stem_stride": default_stem_stride(str(trunk), method.splits_trunk),
         } | given
 
     @field_validator("stem_stride", mode="before")
@@ -67,6 +76,13 @@ class RunConfig(BaseModel):
     @classmethod
     def _known_dataset(cls, name: str) -> str:
         dataset_info(name)
+        return name
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, name: str) -> str:
+        if name not in METHODS:
+            raise InputError(f"expected one of {', '.join(METHODS)}")
         return name
 
     @field_validator("trunk")
@@ -93,13 +109,25 @@ class RunConfig(BaseModel):
         check_trunk(self.trunk, self.stem_stride, self.pretrained)
         return self
 
+    @property
+    def hyperparameters(self) -> tuple[str, str, str]:
+        """What the compared settings differ in, as words: "lr 0.1", "batch 32", "decay 0.0001"."""
+        return f"lr {self.lr:g}", f"batch {self.batch_size}", f"decay {self.weight_decay:g}"
+
+    @property
+    def setting(self) -> str:
+        """The same in one line: "lr 0.1, batch 32, decay 0.0001"."""
+        return ", ".join(self.hyperparameters)
+
     def run_id(self) -> str:
         """Readable, and unique for the config, the data, the trunk and the version of the training code.
 
         Reads the names and sizes of the data's files. Raises InputError if data is missing.
         """
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
+        fields = self.model_dump(exclude={"data"}).items()
         identity = {
-            "config": self.model_dump(exclude={"data"}),
+            "config": {name: value for name, value in fields if name in _FIRST_FIELDS or value != defaults[name]},
             "data": data_fingerprint(self.dataset, self.data),
             "trunk": trunk_version(self.trunk),
             "training": TRAINING_VERSION,

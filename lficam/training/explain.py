@@ -1,14 +1,15 @@
 """A trained model applied to many images."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from lficam.data.augmentation import normalize
 from lficam.data.samples import Split
 from lficam.model.cam import mean_feature_map
+from lficam.model.devices import on_best_device
 
 
 class Explained(NamedTuple):
@@ -60,29 +61,3 @@ def explain_batches(model: nn.Module, batches: Iterable[Tensor], ids: Sequence[s
         parts.append((e.logits.softmax(1), e.cam, mean_feature_map(e.features), importance))
     probabilities, cam, mean_features, importance = (torch.cat(column).float().cpu() for column in zip(*parts, strict=True))
     return Explained(tuple(ids), probabilities, cam, mean_features, importance if len(importance) else None)
-
-
-@contextmanager
-def on_best_device(model: nn.Module) -> Iterator[torch.device]:
-    """While the block runs the model is in evaluation mode on the GPU, if there is one; then it is on the CPU."""
-    device = best_device()
-    model.to(device).eval()
-    try:
-        yield device
-    finally:
-        model.cpu()
-
-
-def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Pixels (N, 3, h, w) in [0, 1] -> network input, by mean and std per channel."""
-    mean, std = (
-        torch.tensor(values, dtype=images.dtype).view(3, 1, 1).to(images.device, non_blocking=True) for values in (mean, std)
-    )
-    return (images - mean) / std
-
-
-def best_device() -> torch.device:
-    """The accelerator that training uses too, else the CPU."""
-    from accelerate import PartialState  # late: it costs a second
-
-    return PartialState().device

@@ -14,14 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lficam.data.augmentation import normalize
 from lficam.data.samples import Dataset
 from lficam.errors import InputError
-from lficam.model.abn import ABN
-from lficam.model.lfi_cam import LFICAM
+from lficam.model.methods import METHODS
 from lficam.model.trunks import trunk
 from lficam.training.checkpoint import Record, load_checkpoint, save_checkpoint
 from lficam.training.config import RunConfig
-from lficam.training.explain import normalize
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -50,9 +49,7 @@ def build_model(config: RunConfig, num_classes: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # a model is made on the CPU
         torch.default_generator.manual_seed(config.seed)
         base = trunk(config.trunk, stem_stride=config.stem_stride, pretrained=config.pretrained)
-        if config.method == "abn":
-            return ABN(base, num_classes=num_classes)
-        return LFICAM(base, num_classes=num_classes, fin=config.method == "lfi-cam")
+        return METHODS[config.method].build(base, num_classes)
 
 
 def learning_rate(config: RunConfig, epoch: int) -> float:

@@ -1,10 +1,11 @@
-"""Several trainings side by side, in worker processes.
+"""Trainings in worker processes, several side by side.
 
 Each worker has a pipe: it is sent a run to train, and sends back every epoch's record, then how it ended. A pipe closes when the
 process at its other end dies, so neither waits for the other in vain. (A pool of `concurrent.futures` can: it finishes all that is
 queued before it lets Ctrl-C through, and may notice late that a worker has died.)
 """
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -18,22 +19,28 @@ from multiprocessing.connection import Connection, wait
 import torch
 
 from lficam.errors import InputError
-from lficam.progress import Progress
 from lficam.training.checkpoint import Record
 from lficam.training.config import RunConfig
 
 Fit = Callable[[str, RunConfig, Callable[[Record], None]], None]  # (id, config, on_epoch) -> None
+OnEpoch = Callable[[str, Record], None]  # (id, record) -> None
 
 
-def fit_side_by_side(fit: Fit, configs: Mapping[str, RunConfig], jobs: int, progress: Progress) -> dict[str, Exception]:
-    """Call `fit` for each run id and config, `jobs` at a time, and report every epoch to `progress`.
+def fit_in_workers(fit: Fit, configs: Mapping[str, RunConfig], jobs: int, on_epoch: OnEpoch) -> dict[str, Exception]:
+    """Call `fit` for each run id and config, `jobs` at a time, and report every epoch.
 
     Returns id -> InputError or FloatingPointError of those that failed so. Raises InputError if a process died.
     """
     context = multiprocessing.get_context("spawn")  # a forked process cannot use a GPU
     count = min(jobs, len(configs))
-    threads = max(1, torch.get_num_threads() // count)
+    threads = max(1, torch.get_num_threads() // count) if count > 1 else None
     workers = {}
+
+    def end() -> None:
+        for process in workers.values():
+            process.terminate()
+
+    atexit.register(end)  # where a thread waits for the workers, the interpreter would wait for them at its own end
     try:
         for _ in range(count):
             pipe, its_end = context.Pipe()
@@ -41,12 +48,12 @@ def fit_side_by_side(fit: Fit, configs: Mapping[str, RunConfig], jobs: int, prog
             process.start()
             its_end.close()
             workers[pipe] = process
-        errors = _distribute(configs, list(workers), jobs, progress)
+        errors = _distribute(configs, list(workers), on_epoch)
     except BaseException:  # Ctrl-C, say
-        for process in workers.values():
-            process.terminate()
+        end()
         raise
     finally:
+        atexit.unregister(end)
         for pipe, process in workers.items():
             pipe.close()  # that is how a worker knows that it may end
             process.join()
@@ -56,7 +63,7 @@ def fit_side_by_side(fit: Fit, configs: Mapping[str, RunConfig], jobs: int, prog
     return errors
 
 
-def _distribute(configs: Mapping[str, RunConfig], pipes: list[Connection], jobs: int, progress: Progress) -> dict[str, Exception]:
+def _distribute(configs: Mapping[str, RunConfig], pipes: list[Connection], on_epoch: OnEpoch) -> dict[str, Exception]:
     """Give each worker a run as soon as it has none; returns what went wrong, by run id."""
     errors, waiting = {}, iter(configs.items())
     while pipes:
@@ -68,19 +75,20 @@ def _distribute(configs: Mapping[str, RunConfig], pipes: list[Connection], jobs:
             except StopIteration:
                 pipes.remove(pipe)
             except (EOFError, OSError) as death:
-                raise InputError(f"jobs={jobs}: a training process died, most likely for want of memory: use fewer") from death
+                raise InputError("a training process died, most likely for want of memory: train fewer side by side") from death
             if record:
-                progress.epoch(id, record)
+                on_epoch(id, record)
             if error:
                 errors[id] = error
     return errors
 
 
-def _work(fit: Fit, pipe: Connection, threads: int) -> None:
-    """A worker process: train what comes through the pipe until it closes."""
+def _work(fit: Fit, pipe: Connection, threads: int | None) -> None:
+    """A worker process: train what comes through the pipe until it closes. threads: as many as there are if None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to every process; the parent ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
+    if threads:
+        torch.set_num_threads(threads)
     pipe.send((None, None, None))
     with suppress(EOFError):
         while True:

@@ -13,29 +13,29 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lficam.data.augmentation import normalize
 from lficam.data.datasets import load_dataset, sources_of
-from lficam.data.samples import Dataset
+from lficam.data.samples import Dataset, Split
 from lficam.errors import InputError
-from lficam.model.abn import ABN
 from lficam.model.initialization import initialize
-from lficam.model.lfi_cam import LFICAM
+from lficam.model.methods import METHODS
 from lficam.model.trunks import is_registered
 from lficam.paths import atomic_folder, lock, runs_dir
 from lficam.progress import Progress
 from lficam.provenance import environment
 from lficam.training.checkpoint import Record
 from lficam.training.config import RunConfig
-from lficam.training.explain import Explained, explain_samples, normalize
+from lficam.training.explain import Explained, explain_samples
 from lficam.training.loop import build_model, train
-from lficam.training.parallel import fit_side_by_side
+from lficam.training.parallel import fit_in_workers
 from lficam.training.tracking import tracking
 
 UNTRAINED_SEED = 1000  # added to a run's own
 
 
-@dataclass(frozen=True)
-class Run:
-    """A trained model and how it came about.
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """How a trained model came about, without the model, which can be hundreds of megabytes.
 
     history: one record an epoch (see `training.Record`).
     metrics: test_accuracy and train_accuracy (shares in [0, 1]; training images as augmented, last epoch), seconds.
@@ -46,7 +46,6 @@ class Run:
 
     id: str
     config: RunConfig
-    model: nn.Module
     history: list[Record]
     metrics: dict[str, float]
     environment: dict[str, object]
@@ -55,6 +54,13 @@ class Run:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+
+@dataclass(frozen=True, kw_only=True)
+class Run(RunRecord):
+    """A trained model and how it came about."""
+
+    model: nn.Module
+
     @cached_property
     def dataset(self) -> Dataset:
         return _dataset(self.config)
@@ -62,19 +68,27 @@ class Run:
     @cached_property
     def explained(self) -> Explained:
         """The model's word on every test image, computed on first use."""
-        config = self.config
-        return explain_samples(self.model, self.dataset.test, self.mean, self.std, config.image_size, config.augmentation)
+        return self.explain(self.dataset.test)
+
+    def explain(self, samples: Split) -> Explained:
+        """The model's word on the test crop of each sample, on the GPU if there is one."""
+        size, augmentation = self.config.image_size, self.config.augmentation
+        return explain_samples(self.model, samples, self.mean, self.std, size, augmentation)
+
+    def pictures(self, index: Sequence[int]) -> dict[str, Tensor]:
+        """The test images at these positions as the model sees them, not yet normalised: id -> (3, h, w) in [0, 1]."""
+        shown = self.dataset.test.take(index)
+        (crops,) = shown.crops(self.config.image_size, self.config.augmentation, len(shown), torch.device("cpu"))
+        return dict(zip(shown.ids, crops, strict=True))
+
+    def inputs(self, index: Sequence[int]) -> Tensor:
+        """The same as the model takes them, (n, 3, h, w), normalised."""
+        return normalize(torch.stack(list(self.pictures(index).values())), self.mean, self.std)
 
     def sources(self, index: Sequence[int] | None = None) -> list[str]:
         """What the test images at these positions, all when left out, were made from (`datasets.sources_of`)."""
         ids = self.dataset.test.ids
         return sources_of(self.config.dataset, ids if index is None else [ids[i] for i in index])
-
-    def inputs(self, index: Sequence[int]) -> Tensor:
-        """The test images at these positions as the model takes them, (n, 3, h, w), normalised."""
-        shown = self.dataset.test.take(index)
-        (crops,) = shown.crops(self.config.image_size, self.config.augmentation, len(shown), torch.device("cpu"))
-        return normalize(crops, self.mean, self.std)
 
     def untrained(self, number: int = 0) -> nn.Module:
         """The same architecture with weights that have learned nothing: He-normal, every norm at identity.
@@ -114,17 +128,17 @@ def fit_missing(configs: Sequence[RunConfig], jobs: int = 1) -> dict[str, Except
 
     Returns id -> InputError (data that cannot be read) or FloatingPointError (a loss that is not finite) of those.
     """
-    missing = {id: config for config in configs if not is_stored(id := config.run_id())}
-    if not missing:
+    lacking = missing(configs)
+    if not lacking:
         return {}
-    registered = [config.trunk for config in missing.values() if is_registered(config.trunk)]
+    registered = [config.trunk for config in lacking.values() if is_registered(config.trunk)]
     if jobs > 1 and registered:
         raise InputError(f"jobs={jobs}: trunk {registered[0]!r} is registered in this process alone, so train one at a time")
-    with Progress({id: config.epochs for id, config in missing.items()}) as progress:
+    with Progress({id: config.epochs for id, config in lacking.items()}) as progress:
         if jobs > 1:
-            return fit_side_by_side(_fit, missing, jobs, progress)
+            return fit_in_workers(_fit, lacking, jobs, progress.epoch)
         failed = {}
-        for id, config in missing.items():
+        for id, config in lacking.items():
             progress.start(id)
             try:
                 _fit(id, config, partial(progress.epoch, id))
@@ -133,6 +147,16 @@ def fit_missing(configs: Sequence[RunConfig], jobs: int = 1) -> dict[str, Except
                 error.__cause__ = error.__context__ = None
                 failed[id] = error.with_traceback(None)
         return failed
+
+
+def fit_elsewhere(configs: Sequence[RunConfig], on_epoch: Callable[[str, Record], None]) -> dict[str, Exception]:
+    """As `fit_missing`, in one process beside this one, which stays free to answer; each epoch is reported as id and record."""
+    return fit_in_workers(_fit, missing(configs), 1, on_epoch)
+
+
+def missing(configs: Sequence[RunConfig]) -> dict[str, RunConfig]:
+    """Id -> config of the runs that the store lacks."""
+    return {id: config for config in configs if not is_stored(id := config.run_id())}
 
 
 def is_stored(id: str) -> bool:
@@ -150,14 +174,14 @@ def load_run(id: str) -> Run:
 
     Raises InputError if there is no such run, or it was stored by another version of this library.
     """
-    run = load_record(id)
-    model_class = ABN if run.config.method == "abn" else LFICAM
+    record = load_record(id)
     with torch.random.fork_rng(devices=[]):  # its weights are drawn before they are replaced
-        return replace(run, model=model_class.from_pretrained(runs_dir() / id))
+        model = METHODS[record.config.method].model.from_pretrained(runs_dir() / id)
+    return Run(model=model, **vars(record))
 
 
-def load_record(id: str) -> Run:
-    """A run without its model, which can be hundreds of megabytes. Raises as `load_run` does."""
+def load_record(id: str) -> RunRecord:
+    """How a run came about. Raises as `load_run` does."""
     file = runs_dir() / id / "run.json"
     if not is_stored(id):
         raise InputError(f"no run {id!r} in {runs_dir()}: `lficam runs` lists those there are")
@@ -166,7 +190,7 @@ def load_record(id: str) -> Run:
         stored["config"] = RunConfig(**stored["config"])
         stored |= {key: tuple(stored[key]) for key in ("classes", "mean", "std")}  # JSON has lists only
         stored["metrics"] = {key: float(stored["metrics"][key]) for key in ("test_accuracy", "train_accuracy", "seconds")}
-        return Run(id=id, model=None, **stored)
+        return RunRecord(id=id, **stored)
     except (KeyError, TypeError, ValueError) as error:  # no text, no JSON, no such config are ValueErrors
         raise InputError(
             f"{file} is damaged or of another version ({type(error).__name__}): remove {file.parent} and train it again"

@@ -281,8 +281,8 @@ def test_a_class_of_which_nothing_is_readable_is_named(split, damaged, limit):
 
 def counted(monkeypatch):
     """The files that are opened from now on, in this process."""
-    opened, real = [], files._open
-    monkeypatch.setattr(files, "_open", lambda file, *args, **kwargs: (opened.append(file), real(file, *args, **kwargs))[1])
+    opened, real = [], files.open_image
+    monkeypatch.setattr(files, "open_image", lambda file, *args, **kwargs: (opened.append(file), real(file, *args, **kwargs))[1])
     return opened
 
 

@@ -10,7 +10,7 @@ from lficam.explorer import answers, gallery
 from lficam.explorer.answers import answer, box_of, channels, compared, grad_cam, hidden, iou_matrix, ranked, with_channels
 from lficam.explorer.gallery import picture, run_of
 from lficam.metrics.baselines import baseline_maps
-from lficam.metrics.stability import iou
+from lficam.metrics.similarity import iou
 from lficam.model.cam import normalize_map, resize_map
 
 BOX = (4, 6, 10, 20)  # rows 4 to 9, columns 6 to 19

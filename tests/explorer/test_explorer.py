@@ -16,7 +16,7 @@ from PIL import Image
 
 from lficam.errors import InputError
 from lficam.explorer import explorer as module
-from lficam.explorer.controls import METHODS, comparable
+from lficam.explorer.controls import comparable
 from lficam.explorer.explorer import Explorer
 from lficam.explorer.first_runs import small_set, train_elsewhere
 from lficam.explorer.gallery import Entry, browse, entries, run_of, thumbnail, true_class
@@ -25,6 +25,7 @@ from lficam.explorer.state import State
 from lficam.explorer.thumbnails import A_PAGE
 from lficam.explorer.upload import Upload
 from lficam.figures.experiments import experiment
+from lficam.model.methods import METHODS
 from lficam.paths import figures_dir, repository
 from lficam.training.runs import fit_or_load_all, stored_ids
 

@@ -21,7 +21,7 @@ from lficam.errors import InputError, MissingDataError
 from lficam.explorer import gallery
 from lficam.explorer.gallery import add_upload, browse, entries, picture, run_of, thumbnail, true_class, variant
 from lficam.figures.experiments import experiment
-from lficam.metrics.stability import iou
+from lficam.metrics.similarity import iou
 from lficam.model.cam import resize_map
 from lficam.training.config import RunConfig
 
@@ -503,5 +503,5 @@ def test_the_last_twenty_pictures_are_kept(lfi_cam):
 def test_a_picture_is_read_once_for_all_runs_of_a_size(runs, monkeypatch):
     key = add_upload("a", encoded(Image.new("RGB", (5, 5), GREEN)))
     first = picture(runs["lfi-cam"][0], key)
-    monkeypatch.setattr(gallery, "read_image", None)
+    monkeypatch.setattr(gallery, "read_quietly", None)
     assert torch.equal(picture(runs["abn"][0], key), first)

@@ -28,7 +28,7 @@ from lficam.explorer.sentences import (
     top_classes,
 )
 from lficam.metrics.importance import effective_channels
-from lficam.metrics.stability import iou
+from lficam.metrics.similarity import iou
 from lficam.model.cam import resize_map
 
 

@@ -10,11 +10,12 @@ from helpers import check_text, command, photographs
 from PIL import Image
 
 from lficam.errors import InputError, MissingDataError
+from lficam.figures.agreement import stability_figure
 from lficam.figures.experiments import comparison, experiment
-from lficam.figures.explanations import NOTEBOOK_DPI, stability_figure
 from lficam.figures.grid import DPI
 from lficam.figures.outputs import load_drawing
 from lficam.figures.profiles import SETTINGS
+from lficam.figures.result import NOTEBOOK_DPI
 from lficam.paths import figures_dir, runs_dir
 from lficam.provenance import sha256
 from lficam.training.runs import load_run

@@ -11,11 +11,12 @@ from helpers import REFERENCE, check_text, file_of
 from PIL import Image
 
 from lficam.data.datasets import load_dataset
+from lficam.figures.agreement import pair_matrix_figure
 from lficam.figures.charts import Chart, Dots, draw
 from lficam.figures.experiments import experiment
-from lficam.figures.explanations import NOTEBOOK_DPI, agreement_figure
 from lficam.figures.grid import DPI, PAGE_WIDTH, Grid
 from lficam.figures.outputs import load_drawing
+from lficam.figures.result import NOTEBOOK_DPI
 from lficam.figures.verdicts import ACCURACY_MARGIN, judge_stability
 from lficam.metrics.bootstrap import Interval
 from lficam.provenance import sha256
@@ -186,7 +187,7 @@ def test_maps_of_one_size_are_compared_by_averages_over_areas(outcome):
 
 def test_agreement_between_settings_is_the_table_of_pairs_in_a_square(outcome):
     plan = experiment("fig5")
-    result = agreement_figure(plan, plan.runs())
+    result = pair_matrix_figure(plan, plan.runs())
     for method, matrix in result.drawing.methods.items():
         pairs = result.table[result.table["method"] == method]
         assert len(pairs) == 10

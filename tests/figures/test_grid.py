@@ -13,8 +13,8 @@ from PIL import Image
 
 from lficam.figures import grid
 from lficam.figures.charts import Bars, draw
-from lficam.figures.explanations import NOTEBOOK_DPI
 from lficam.figures.grid import DPI, Grid, draw_grid, overlay, rounded
+from lficam.figures.result import NOTEBOOK_DPI
 from lficam.reproduce.reference import synthetic
 
 

@@ -7,7 +7,7 @@ from lficam.figures.trust import CHECKED, JUDGED, faithfulness_figure, sanity_fi
 from lficam.metrics.baselines import baseline_maps, random_maps
 from lficam.metrics.faithfulness import faithfulness
 from lficam.metrics.localisation import localisation
-from lficam.metrics.stability import spearman
+from lficam.metrics.similarity import spearman
 
 METHODS = ("abn", "lfi-cam-without-fin", "lfi-cam")
 COUNT = 4

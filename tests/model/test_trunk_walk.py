@@ -1,16 +1,14 @@
 """Every advertised trunk with every method: shapes at full size without arithmetic, and one training step on small images."""
 
-from typing import get_args
-
 import pytest
 import torch
 from torch import nn
 
+from lficam.model.methods import METHODS
 from lficam.model.trunks import TRUNKS
 from lficam.training.config import RunConfig
 from lficam.training.loop import Objective, build_model
 
-METHODS = get_args(RunConfig.model_fields["method"].annotation)
 CLASSES = 5
 # A batch norm takes away what the bias of the one before it adds, so this one has no gradient but rounding errors.
 WITHOUT_EFFECT = "attention_branch.evidence.0.bias"

@@ -148,10 +148,9 @@ def test_a_name_close_to_nothing_brings_up_nothing():
 def test_default_stem_strides():
     register_trunk("tests_trunk", lambda: nn.Conv2d(3, 5, 3))
     for name in (*TRUNKS, "tests_trunk", "there_is_no_such_trunk", ""):
-        for method in ("lfi-cam", "lfi-cam-without-fin", "no such method", None):
-            assert default_stem_stride(name, method) == 1
+        assert default_stem_stride(name, before_last_stage=False) == 1
         halves = name in IMAGENET and not name.startswith("densenet")
-        assert default_stem_stride(name, "abn") == (2 if halves else 1), name
+        assert default_stem_stride(name, before_last_stage=True) == (2 if halves else 1), name
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -76,7 +76,7 @@ def test_the_published_recipe_is_the_default():
         ("max_per_class", -1, "greater than or equal to 0"),
         ("max_per_class", 0.5, "integer"),
         ("max_per_class", "half", "integer"),
-        ("method", "grad-cam", "'lfi-cam', 'lfi-cam-without-fin' or 'abn'"),
+        ("method", "grad-cam", "expected one of lfi-cam, lfi-cam-without-fin, abn"),
         ("stem_stride", 3, "1 or 2"),
         ("stem_stride", "3", "1 or 2"),
         ("precision", "float16", "'float32' or 'bfloat16'"),
@@ -231,6 +231,46 @@ def test_an_id_is_readable_and_a_folder_name():
     assert id.startswith("digits-stl10_lfi-cam-without-fin_")
     assert id.replace("-", "").replace("_", "").isalnum()
     assert id == config(method="lfi-cam-without-fin").run_id()
+
+
+@pytest.mark.parametrize(
+    ("id", "fields"),
+    [
+        ("digits-stl10_lfi-cam_2d7c44bbc4", {}),
+        ("digits-stl10_abn_7e314421fe", {"method": "abn", "trunk": "cifar_resnet8", "epochs": 8, "batch_size": 32}),
+        (
+            "digits-catdog_lfi-cam-without-fin_113a74f95a",
+            {
+                "dataset": "digits-catdog",
+                "method": "lfi-cam-without-fin",
+                "trunk": "densenet121",
+                "stem_stride": 2,
+                "seed": 3,
+                "pretrained": True,
+                "max_per_class": 3,
+                "precision": "bfloat16",
+                "compile": True,
+                "weight_decay": "5e-4",
+            },
+        ),
+    ],
+)
+def test_ids_are_those_that_runs_have_been_stored_under(id, fields):
+    assert RunConfig(**({"dataset": "digits-stl10"} | fields)).run_id() == id
+
+
+def test_a_field_that_comes_later_orphans_no_run():
+    class Later(RunConfig):
+        schedule: str = "step"
+
+    assert Later(dataset="digits-stl10").run_id() == Later(dataset="digits-stl10", schedule="step").run_id()
+    assert Later(dataset="digits-stl10").run_id() == "digits-stl10_lfi-cam_2d7c44bbc4"
+    assert Later(dataset="digits-stl10", schedule="cosine").run_id() != "digits-stl10_lfi-cam_2d7c44bbc4"
+
+
+def test_the_text_of_a_setting():
+    assert config(lr="0.05", batch_size=32, weight_decay=1e-4).setting == "lr 0.05, batch 32, decay 0.0001"
+    assert config(lr=1e-5, batch_size=8, weight_decay=0).hyperparameters == ("lr 1e-05", "batch 8", "decay 0")
 
 
 def test_the_id_changes_with_the_training_code(monkeypatch):

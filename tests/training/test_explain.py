@@ -5,13 +5,14 @@ import torch
 from helpers import write_image
 from PIL import Image
 
+from lficam.data.augmentation import normalize
 from lficam.data.files import ImageFiles
 from lficam.data.samples import Dataset, Samples
 from lficam.model.abn import ABN
 from lficam.model.cam import mean_feature_map
 from lficam.model.lfi_cam import LFICAM
 from lficam.model.trunks import trunk
-from lficam.training.explain import Explained, explain_samples, normalize
+from lficam.training.explain import Explained, explain_samples
 
 METHODS = {
     "lfi-cam": lambda: LFICAM(trunk("cifar_resnet8"), num_classes=4),

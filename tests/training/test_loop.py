@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from lficam.data.augmentation import normalize
 from lficam.data.samples import Dataset, Samples
 from lficam.errors import InputError
 from lficam.model.abn import ABN
@@ -16,7 +17,6 @@ from lficam.model.lfi_cam import LFICAM
 from lficam.model.trunks import register_trunk, trunk
 from lficam.training import loop
 from lficam.training.config import RunConfig
-from lficam.training.explain import normalize
 from lficam.training.loop import Objective, build_model, learning_rate, train
 
 CPU = torch.device("cpu")

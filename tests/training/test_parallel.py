@@ -19,7 +19,7 @@ from PIL import Image
 from lficam.errors import InputError
 from lficam.progress import Progress
 from lficam.training.config import RunConfig
-from lficam.training.parallel import fit_side_by_side
+from lficam.training.parallel import fit_in_workers
 from lficam.training.runs import fit_missing, load_run, stored_ids
 
 RECORD = {"epoch": 1, "loss": 1.0, "accuracy": 0.5}
@@ -144,7 +144,7 @@ class Recorder(Progress):
 def test_two_runs_are_trained_at_once_and_share_all_threads(tmp_path):
     torch.set_num_threads(6)
     progress = Recorder("ab")
-    assert fit_side_by_side(meet, {"a": tmp_path, "b": tmp_path}, 4, progress) == {}
+    assert fit_in_workers(meet, {"a": tmp_path, "b": tmp_path}, 4, progress.epoch) == {}
     assert sorted(progress.reported, key=str) == [(id, RECORD | {"loss": 3}) for id in "ab"]
     assert multiprocessing.active_children() == []
 
@@ -152,8 +152,8 @@ def test_two_runs_are_trained_at_once_and_share_all_threads(tmp_path):
 def test_a_process_that_dies_is_told_and_ends_the_others():
     progress = Recorder("abc")
     started = time.monotonic()
-    with pytest.raises(InputError, match="jobs=4: a training process died, most likely for want of memory: use fewer"):
-        fit_side_by_side(die, {"a": False, "b": True, "c": False}, 4, progress)
+    with pytest.raises(InputError, match="a training process died, most likely for want of memory: train fewer side by side"):
+        fit_in_workers(die, {"a": False, "b": True, "c": False}, 4, progress.epoch)
     assert time.monotonic() - started < 50  # nobody slept on
     assert ("b", RECORD) in progress.reported
     assert multiprocessing.active_children() == []
@@ -162,7 +162,7 @@ def test_a_process_that_dies_is_told_and_ends_the_others():
 def test_an_error_of_the_program_is_raised_after_all_have_ended():
     progress = Recorder("abc")
     with pytest.raises(ZeroDivisionError, match="of the program") as caught:
-        fit_side_by_side(fail, {"a": ZeroDivisionError("of the program"), "b": None, "c": None}, 1, progress)
+        fit_in_workers(fail, {"a": ZeroDivisionError("of the program"), "b": None, "c": None}, 1, progress.epoch)
     assert ", in fail" in caught.value.__notes__[0]  # where it happened, in a process that is gone
     assert progress.reported == [("b", RECORD), ("c", RECORD)]
     assert multiprocessing.active_children() == []
@@ -179,11 +179,11 @@ def slow(id, folder, on_epoch):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    from lficam.training.parallel import fit_side_by_side
+    from lficam.training.parallel import fit_in_workers
     from lficam.progress import Progress
 
     with Progress({id: 1000 for id in "abcd"}) as progress:
-        fit_side_by_side(slow, {id: sys.argv[1] for id in "abcd"}, 2, progress)
+        fit_in_workers(slow, {id: sys.argv[1] for id in "abcd"}, 2, progress.epoch)
 """
 
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from helpers import untrained_run
 
-from lficam.figures.agreement import THRESHOLDS, stability_evidence
+from lficam.figures.chance import THRESHOLDS, chance_figure
 from lficam.figures.experiments import experiment
-from lficam.metrics.stability import centred_blob, iou, pairwise_stability
+from lficam.metrics.similarity import iou
+from lficam.metrics.stability import centred_blob, pairwise_stability
 from lficam.model.cam import resize_map
 from lficam.training.explain import Explained
 
@@ -49,7 +50,7 @@ def runs_of(method, cams_of, accuracies=(0.8,) * 5, **varied):
 
 def evidence(abn, lfi_cam, name="extra1", **options):
     plan, maps = experiment(name), {"abn": abn, "lfi-cam": lfi_cam, "lfi-cam-without-fin": by_chance}
-    return stability_evidence(plan, [run for method in plan.methods for run in runs_of(method, maps[method], **options)])
+    return chance_figure(plan, [run for method in plan.methods for run in runs_of(method, maps[method], **options)])
 
 
 def outcomes(result):
@@ -120,7 +121,7 @@ def test_the_blob_is_compared_with_every_map():
 
 def test_untrained_networks_have_weights_of_their_own():
     runs = runs_of("abn", by_chance) + runs_of("lfi-cam", by_chance)
-    result = stability_evidence(experiment("extra1"), runs)
+    result = chance_figure(experiment("extra1"), runs)
     index = experiment("extra1").shown(runs[0].dataset, 1000)
     images, maps = runs[5].inputs(index), {}
     for k in range(5):  # the settings all have seed 0, their untrained networks five different ones
@@ -151,6 +152,6 @@ def test_images_too_small_for_ssim_are_compared_without_it():
     for run in [run for method in plan.methods for run in runs_of(method, by_chance)]:
         small.append(replace(run, config=run.config.model_copy(update={"image_size": 8})))
         small[-1].__dict__.update({name: run.__dict__[name] for name in ("dataset", "explained")})
-    result = stability_evidence(plan, small)
+    result = chance_figure(plan, small)
     assert "ssim" not in result.table
     assert {"iou", "spearman"} <= set(result.table)

@@ -1,0 +1,146 @@
+"""From a file to pixels: upright, in RGB, whatever its format and mode; what cannot be decoded is said in one line."""
+
+import errno
+import struct
+import warnings
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from lficam.errors import InputError
+
+# Of pictures that somebody sends.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+MOST_BYTES = 20 * 10**6
+MOST_PIXELS = 64 * 10**6
+
+
+def read_image(file: Path, side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """Decode one image: uint8 RGB (side, side, 3), upright, and its (height, width) before it was squashed, up to a factor.
+
+    Raises InputError if it is missing or cannot be decoded.
+    """
+    upright = open_image(file, least=2 * side)
+    return np.asarray(upright.resize((side, side), Image.Resampling.BILINEAR)), (upright.height, upright.width)
+
+
+# What a damaged file makes Pillow stumble over, in its decoders and in EXIF blocks; its own errors are OSErrors without a number.
+DAMAGED = (
+    *(OSError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, EOFError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
+
+
+class UnreadableImageError(InputError):
+    """An image cannot be decoded. why: the reason alone, without the file's path."""
+
+    def __init__(self, message: str, why: str):
+        super().__init__(message, why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
+def open_image(file: Path | BytesIO, least: int | None = None) -> Image.Image:
+    """An image in RGB, upright. least: pixels a side that suffice, which lets a large JPEG be decoded at a fraction of its size."""
+    try:
+        with Image.open(file) as image:
+            if least:
+                image.draft("RGB", (least, least))
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):  # convert would clip at 255
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            return upright.convert("RGB")
+    except FileNotFoundError:
+        raise InputError(f"no image at {file}: check the path") from None
+    except DAMAGED as error:
+        # The disk, the network, too many open files: not the image. EINVAL is: it sends us to a place that no file can have.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        why = str(error).replace(repr(str(file)), "it") or type(error).__name__
+        raise UnreadableImageError(f"cannot read the image {file} ({why}): replace or remove it", why) from error
+
+
+# --- pictures that somebody sends ---------------------------------------------------------------------------------------
+
+
+def read_quietly(content: bytes, side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """As `read_image`, of a file that `check_upload` has accepted."""
+    with warnings.catch_warnings():  # of what has been accepted nothing matters
+        warnings.simplefilter("ignore")
+        return read_image(BytesIO(content), side)
+
+
+def check_upload(name: str, content: bytes) -> bytes:
+    """A picture that somebody sends, as `read_image` takes it; all of it is read once, so that a damaged one is refused now.
+
+    name: of the file, for the message.
+    content: PNG, JPEG, WebP, BMP, GIF (its first picture) or TIFF of any mode; turned upright where it says how it was held, laid
+        over white where it is transparent.
+    Raises InputError for anything else, a damaged file, more than 20 MB or 64 million pixels, or pixels that are not finite.
+    """
+    name = _short(name)
+    if not len(content):
+        raise InputError(f"{name} is empty: choose a picture")
+    if len(content) > MOST_BYTES:
+        raise too_large(name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            readable = _readable(name, content)
+        read_quietly(readable, 64)
+        return readable
+    except UnreadableImageError as error:
+        raise InputError(f"{name} is damaged ({error.why}): choose another picture") from None
+    except InputError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise InputError(f"{name} cannot be read: expected a picture as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}") from None
+    except Image.DecompressionBombError:
+        raise InputError(f"{name} unpacks to far more than {MOST_PIXELS // 10**6} million pixels: choose another picture") from None
+    except DAMAGED as error:
+        raise InputError(f"{name} is damaged ({error or type(error).__name__}): choose another picture") from None
+
+
+def _readable(name: str, content: bytes) -> bytes:
+    """The file itself, or as PNG what `read_image` takes otherwise than a viewer shows it: 32-bit and transparent pictures."""
+    with Image.open(BytesIO(content), formats=FORMATS) as image:
+        width, height = image.size
+        if width * height > MOST_PIXELS:
+            limit = f"{MOST_PIXELS // 10**6} million"
+            raise InputError(f"{name} has {width} x {height} pixels: expected at most {limit}, make it smaller")
+        if image.mode in ("F", "I"):
+            changed = Image.fromarray(_in_grey_levels(name, np.array(image)))
+        elif image.has_transparency_data:
+            changed = ImageOps.exif_transpose(image).convert("RGBA")
+            changed = Image.alpha_composite(Image.new("RGBA", changed.size, "white"), changed).convert("RGB")
+        else:
+            return content
+    png = BytesIO()
+    changed.save(png, format="png", compress_level=1)
+    return png.getvalue()
+
+
+def _in_grey_levels(name: str, values: np.ndarray) -> np.ndarray:
+    """32-bit pixels (h, w) in 8 bits. Black is 0; white is 1 or 255 where that is about their highest value, else that value."""
+    if not np.isfinite(values).all():
+        raise InputError(f"{name} holds pixels that are NaN or infinite: expected finite ones")
+    highest = values.max()
+    white = next((top for top in (1, 255) if top / 4 < highest <= 1.05 * top), max(highest, 1))
+    values = values.astype(np.float32)
+    np.clip(values, 0, white, out=values)
+    values *= 255 / white
+    return np.rint(values, out=values).astype(np.uint8)
+
+
+def too_large(name: str) -> InputError:
+    """The error of a file of more than 20 MB."""
+    return InputError(f"{_short(name)} is larger than {MOST_BYTES // 10**6} MB: make it smaller")
+
+
+def _short(name: str) -> str:
+    return " ".join(name.split())[-60:] or "the file"

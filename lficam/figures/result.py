@@ -1,0 +1,55 @@
+"""A finished figure: what it is drawn from, its numbers, and what became of the claims."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from lficam.figures.charts import Drawing, draw
+from lficam.figures.experiments import Experiment
+from lficam.figures.grid import Grid
+from lficam.figures.tables import readable
+from lficam.figures.verdicts import Verdict
+from lficam.training.runs import Run
+
+NOTEBOOK_DPI = 110  # on a screen; keeps a notebook small
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished figure: shown as a picture in a notebook.
+
+    drawing: what it is drawn from. table: its numbers. verdicts: on the claims it can judge, maybe none.
+    images: the pictures a grid shows, sample id -> (3, h, w) in [0, 1].
+    """
+
+    experiment: Experiment
+    drawing: Drawing
+    table: pd.DataFrame
+    verdicts: tuple[Verdict, ...] = ()
+    runs: tuple[Run, ...] = ()
+    images: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def draw(self) -> Figure:
+        """The matplotlib figure, drawn anew."""
+        return draw(self.drawing, self.images)
+
+    def summary(self) -> pd.DataFrame:
+        """The table as text, rounded, for reading."""
+        return readable(self.table)
+
+    def __repr__(self) -> str:
+        return f"<{self.experiment.name}: {self.experiment.title}>"
+
+    def _repr_png_(self) -> bytes:
+        drawn, small = BytesIO(), BytesIO()
+        self.draw().savefig(drawn, format="png", dpi=NOTEBOOK_DPI)
+        picture = Image.open(drawn).convert("RGB")
+        if not isinstance(self.drawing, Grid):
+            picture = picture.quantize(256)  # enough for a chart, at a third of the size
+        picture.save(small, format="png", optimize=True)
+        return small.getvalue()
