@@ -4,7 +4,7 @@ PROFILE ?= embedded
 BIN     := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test lab explorer reference lock clean
+.PHONY: help figures test lab explorer reference lock pin clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,9 +26,18 @@ explorer: .venv/ready  ## the explorer as a page without code, for this machine 
 reference: .venv/ready  ## maintainers: remake figures/reference and the outputs stored in the notebooks
 	$(BIN)/python -m lficam.reproduce.reference
 
+# Without --upgrade, what is pinned in the output file stays as it is: another torch or matplotlib would change numbers and pictures.
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate --quiet --custom-compile-command "make lock"
+
 lock:  ## maintainers: pin the newest versions that pyproject.toml allows (needs uv)
-	uv pip compile --universal --python-version 3.11 --extra dev --no-annotate --quiet --upgrade \
-		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+	$(COMPILE) --extra dev --upgrade --output-file requirements.lock
+
+pin:  ## maintainers: pin what pyproject.toml newly asks for, and leave every other version as it is (needs uv)
+	$(COMPILE) --extra dev --output-file requirements.lock
+
+# Extras that no figure needs are pinned on top of it and installed only by those who want them.
+requirements-%.lock: requirements.lock pyproject.toml
+	$(COMPILE) --extra $* --constraint requirements.lock --output-file $@
 
 clean:  ## remove the virtual environment and everything generated; data/ stays
 	rm -rf .venv *.egg-info .pytest_cache .ruff_cache runs figures/embedded* figures/quick* figures/paper* figures/explorer

@@ -12,7 +12,8 @@ import pandas as pd
 import torch
 
 from lficam.figures.architecture import multiply_adds
-from lficam.figures.experiments import COMPARISON, EXPERIMENTS, Experiment
+from lficam.figures.experiments import COMPARISON, EXPERIMENTS
+from lficam.figures.plan import Experiment
 from lficam.training.config import RunConfig
 from lficam.training.loop import build_model
 
@@ -33,8 +34,8 @@ def plans(profile: str) -> dict[str, Experiment]:
     figures = {name: replace(EXPERIMENTS[name], profile=profile) for name in trained}
     compare = replace(COMPARISON, profile=profile)
     return figures | {
-        "compare catdog": replace(compare, seed_dataset="catdog"),
-        "compare cifar10": replace(compare, seed_dataset="cifar10", overrides={"trunk": "cifar_resnet20"}),
+        "compare catdog": replace(compare, supplement_dataset="catdog"),
+        "compare cifar10": replace(compare, supplement_dataset="cifar10", overrides={"trunk": "cifar_resnet20"}),
     }
 
 

@@ -8,7 +8,8 @@ from helpers import REFERENCE, file_of
 
 from lficam.explorer.gallery import browse
 from lficam.explorer.state import State
-from lficam.figures.experiments import EXPERIMENTS, Experiment, experiment
+from lficam.figures.experiments import EXPERIMENTS, experiment
+from lficam.figures.plan import Experiment
 from lficam.provenance import sha256
 from lficam.reproduce.notebooks import Outcome, make_figures
 

@@ -13,7 +13,9 @@ from torch import nn
 
 from lficam.cli.commands import main
 from lficam.data.datasets import load_dataset
-from lficam.figures.experiments import Experiment
+from lficam.figures.charts import Bars, Chart, Dots, Lines
+from lficam.figures.grid import Grid, Panel
+from lficam.figures.plan import Experiment
 from lficam.paths import figures_dir, repository
 from lficam.training.config import RunConfig
 from lficam.training.loop import build_model
@@ -55,6 +57,19 @@ def random_maps(count, u, v, seed):
     cams = torch.rand(count, 1, u, v, generator=torch.Generator().manual_seed(seed))
     low, high = cams.amin((2, 3), keepdim=True), cams.amax((2, 3), keepdim=True)
     return (cams - low) / (high - low)
+
+
+def load_drawing(record: dict):
+    """What a figure's JSON was drawn from, ready for `charts.draw`."""
+    values = dict(record["drawing"])
+    match values.pop("kind"):
+        case "Grid":
+            return Grid(**(values | {"panels": [Panel(**panel) for panel in values["panels"]]}))
+        case "Bars":
+            return Bars(**values)
+        case "Chart":
+            panels = [(Lines if "lines" in panel else Dots)(**panel) for panel in values["panels"]]
+            return Chart(**(values | {"panels": panels}))
 
 
 def with_random_statistics(model):
@@ -168,6 +183,11 @@ def untrained_run(method, seed=0, images=12, accuracy=0.8, **setting):
     )
     run.__dict__["dataset"] = data  # what the cached property would hold
     return run
+
+
+def set_options(**fields):
+    """Fields of RunConfig as the command line takes them."""
+    return [part for name, value in fields.items() for part in ("--set", f"{name}={value}")]
 
 
 class Done(NamedTuple):

@@ -7,10 +7,12 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 
 import pytest
 import yaml
 
+import lficam
 from lficam.paths import repository
 
 ROOT = repository()
@@ -86,15 +88,20 @@ def test_files_and_commands_in_the_readme_exist():
 
 def test_import_is_light():
     heavy = ["pandas", "matplotlib", "seaborn", "IPython", "timm", "accelerate", "sklearn", "scipy", "torchmetrics", "torchcam"]
-    code = f"import sys, lficam; print([name for name in {heavy} if name in sys.modules])"
+    code = (
+        "import sys, lficam; print('torch' in sys.modules); lficam.LFICAM, lficam.fit_or_load, lficam.pairwise_stability;"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.split() == ["False", "[]"]
 
 
 def room_of(name):
     """Of a module such as lficam.model.cam, or of a name in it; those of the ground have no package."""
-    room = [*name.split("."), "", ""][1]
-    return room if any(room in row for row in ORDER) else "ground"
+    _, *path = name.split(".")
+    if not path:
+        return "front door"  # which has the public names of all rooms
+    return path[0] if any(path[0] in row for row in ORDER) else "ground"
 
 
 def imported(source):
@@ -112,6 +119,33 @@ def against_the_direction(room, source):
     row = next(k for k, rooms in enumerate(ORDER) if room in rooms)
     allowed = {room}.union(*ORDER[:row])
     return [name for name in imported(source) if room_of(name) not in allowed]
+
+
+def test_the_public_names_are_where_editors_look_for_them():
+    """The imports for type checkers, which never run, and the table that does."""
+    named = dict(name.rsplit(".", 1)[::-1] for name in imported((ROOT / "lficam" / "__init__.py").read_text()))
+    assert named == lficam._HOMES
+    assert sorted(lficam.__all__) == sorted(named)
+    assert set(named) <= set(dir(lficam))
+    for name, home in named.items():
+        assert getattr(lficam, name) is getattr(import_module(home), name)
+    with pytest.raises(AttributeError, match="'lficam' has no attribute 'LFICam': it has ABN, LFICAM,"):
+        _ = lficam.LFICam
+    assert (ROOT / "lficam" / "py.typed").exists()
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_the_command_line_answers_without_torch(option):
+    code = (
+        "import sys; sys.argv = ['lficam', sys.argv[1]]\n"
+        "from lficam.cli.commands import main\n"
+        "try: main()\n"
+        "finally: print([name for name in ('torch', 'numpy', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    if option == "--version":
+        assert done.stdout.splitlines()[0] == f"lficam {PROJECT['version']}"
 
 
 def test_rooms_import_only_from_those_above():
@@ -132,6 +166,7 @@ def test_rooms_import_only_from_those_above():
         ("training", "from lficam import figures"),
         ("data", "if x:\n    import numpy, lficam.metrics.stability as s"),
         ("figures", "from lficam.cli.commands import main"),
+        ("figures", "import lficam"),
     ],
 )
 def test_an_import_against_the_direction_is_seen(room, source):

@@ -4,6 +4,7 @@ Wrong input is one line on standard error and exit code 2. A figure or a trainin
 """
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,30 +15,47 @@ from lficam.errors import InputError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="LFI-CAM: train it, explain images, regenerate its supplement.")
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 ProfileOption = Annotated[str, typer.Option(help="embedded, quick or paper.")]
 JobsOption = Annotated[int, typer.Option(min=1, help="Models to train side by side; pays where one does not fill the GPU.")]
 CompareOption = Annotated[str, typer.Option(metavar="DATASET", help="The runs of `lficam compare DATASET` instead.")]
 FolderOption = Annotated[Path | None, typer.Option(help="Explain all images in it, not the test images.", show_default=False)]
 TableOption = Annotated[Path | None, typer.Option(metavar="TABLE.csv", help="The values of every image.", show_default=False)]
-SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE …", help="Fields of RunConfig, such as epochs=2.")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="A field of RunConfig, such as epochs=2. Can be repeated.")
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"lficam {version('lficam')}")
+        raise typer.Exit
 
 
 def main() -> None:
-    """Entry point: as `app`, with several values after one option, and with clear errors."""
+    """Entry point: as `app`, with clear errors."""
     try:
-        app(args=_spread(sys.argv[1:]))
+        app()
     except InputError as error:
         _fail(str(error))
     except (FloatingPointError, OSError) as error:  # a training that diverged; a disk that is full, a folder that is read-only
         _fail(str(error), code=1)
 
 
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print it and exit.")] = False,
+) -> None:
+    """LFI-CAM: train it, explain images, regenerate the figures of its supplement."""
+
+
 @app.command()
 def figures(
     profile: ProfileOption = "embedded",
-    only: Annotated[list[str], typer.Option(metavar="N …", help="Numbers of notebooks: figures 1 to 6, 0 for Table 1, 8.")] = [],  # noqa: B006
+    only: Annotated[
+        list[str], typer.Option(metavar="N", help="Figure 1 to 6, 0 for Table 1, 8 for notebook 08. Can be repeated.")
+    ] = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     fresh: Annotated[bool, typer.Option("--fresh", help="Train and draw everything again.")] = False,
     jobs: JobsOption = 1,
@@ -203,8 +221,7 @@ def runs(profile: ProfileOption = "embedded", compare: CompareOption = "", set_:
     needed = _needed_runs(profile, _overrides(set_), compare)
     for id in [*needed, *(other for other in stored_ids() if other not in needed)]:
         config = needed.get(id)
-        setting = f"lr {config.lr:g}, batch {config.batch_size}, decay {config.weight_decay:g}" if config else "not of this profile"
-        print(f"{id:50} {setting:36} {_state(id)}")
+        print(f"{id:50} {config.setting if config else 'not of this profile':36} {_state(id)}")
 
 
 def _check_table(output: Path | None) -> None:
@@ -257,9 +274,9 @@ def _needed_runs(profile: str, overrides: dict[str, Any], compare: str) -> dict[
 
 def _figures_of(number: str) -> list[str]:
     """The figures that the notebook of that number makes."""
-    from lficam.reproduce.notebooks import NOTEBOOKS
+    from lficam.figures.experiments import EXPERIMENTS
 
-    names = [name for name, stem in NOTEBOOKS.items() if stem.startswith(f"{number:0>2}_")]
+    names = [name for name, plan in EXPERIMENTS.items() if plan.notebook.startswith(f"{number:0>2}_")]
     if not names:
         raise InputError(f"unknown figure {number!r}: expected 1 to 6, 0 for Table 1, or 8 for faithfulness")
     return names
@@ -273,21 +290,6 @@ def _overrides(pairs: list[str]) -> dict[str, Any]:
             raise InputError(f"--set {pair!r}: expected key=value, such as epochs=2")
         overrides[key] = value
     return overrides
-
-
-def _spread(arguments: list[str]) -> list[str]:
-    """`--only 5 6` -> `--only 5 --only 6`, the same for `--set`: typer takes one value an option."""
-    spread, repeated = [], None
-    for argument in arguments:
-        if argument.startswith("-"):
-            repeated = argument if argument in ("--only", "--set") else None
-            first = True
-        elif repeated and not first:
-            spread.append(repeated)
-        else:
-            first = False
-        spread.append(argument)
-    return spread
 
 
 def _fail(message: str, code: int = 2) -> None:

@@ -1,4 +1,4 @@
-"""The data sets by name: the embedded digits, the seed's data sets, and anyone's own images."""
+"""The data sets by name: the embedded digits, the supplement's data sets, and anyone's own images."""
 
 import zipfile
 import zlib

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -88,7 +89,7 @@ class ImageFiles:
             batch_size,
             sampler=samples,
             collate_fn=_batch,
-            num_workers=min(self.workers, -(-len(samples) // batch_size)),  # no more than there are batches
+            num_workers=min(self.workers, math.ceil(len(samples) / batch_size)),  # no more than there are batches
             pin_memory=device.type == "cuda",
             generator=torch.Generator(),  # its own, else it draws from the global one
         )

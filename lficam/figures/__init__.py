@@ -1,6 +1,7 @@
 """The supplement's figures and those beyond it, from runs to files. In reading order:
 
 - `experiments`: what each figure needs
+- `plan`: one figure as an experiment
 - `profiles`: the five settings, and the scales from minutes on a CPU to the paper's
 - `verdicts`: the claims and the rules by which they are judged
 - `architecture`: Table 1, and what each part costs

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from lficam.figures.charts import PairMatrices
-from lficam.figures.experiments import Experiment
 from lficam.figures.explanations import input_panel, prediction
 from lficam.figures.grid import Grid, Panel, rounded
+from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.verdicts import ACCURACY_MARGIN, Verdict, judge_stability, similar
 from lficam.metrics.bootstrap import pair_interval
@@ -33,7 +33,7 @@ _CLAIMED = {"abn": "C2", "lfi-cam": "C3"}
 def stability_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Figs. 5 and 6: the maps of each method under five settings, their IoU, and C2 and C3 judged on all test images."""
     dataset = runs[0].dataset
-    shown = experiment.shown(dataset)
+    shown = experiment.shown_images(dataset)
     methods = {method: [run for run in runs if run.config.method == method] for method in experiment.methods}
     pairs = {method: stability_pairs(own) for method, own in methods.items()}
     coarse = {method: stability_pairs(own, coarsest(runs)) for method, own in methods.items()}
@@ -127,7 +127,7 @@ def _stability_table(experiment: Experiment, runs: Sequence[Run], pairs: pd.Data
         rows.append(row | _mean_metrics(of_setting) | {"seconds": run.metrics["seconds"]})
     common = {
         "map": f"{cam.shape[-2]}x{cam.shape[-1]}",
-        "published_iou_on_other_data": PUBLISHED_IOU.get((experiment.seed_dataset, method)),
+        "published_iou_on_other_data": PUBLISHED_IOU.get((experiment.supplement_dataset, method)),
     }
     rows.append({"method": METHODS[method].title, "setting": "all", "settings": len(runs)} | _mean_metrics(pairs) | common)
     pairs = pairs[pairs["a"].isin(alike) & pairs["b"].isin(alike)]

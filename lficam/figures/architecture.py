@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lficam.errors import InputError
 from lficam.figures.charts import Bars
-from lficam.figures.experiments import Experiment
+from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.model.abn import ABN
 from lficam.model.lfi_cam import LFICAM, FeatureImportanceNetwork
@@ -21,12 +21,12 @@ from lficam.model.trunks import trunk
 
 IMAGE_SIZE = 224
 
-# The seed's Table 1 as printed: part, input -> output shape, layer information.
+# The supplement's Table 1 as printed: part, input -> output shape, layer information.
 _SHAPE = "(h/16, w/16, 2048)"
-SEED_TABLE = pd.DataFrame(
+PRINTED_TABLE = pd.DataFrame(
     [("CONV Layer", f"{_SHAPE} → {_SHAPE}", "CONV-(N2048, K3, S0, P1), BN, ReLU")] * 4
     + [("Output Layer", f"{_SHAPE} → (2048)", "Global Average Pooling & SoftMax")],
-    columns=["part", "shape in the seed", "layer in the seed"],
+    columns=["part", "shape in the supplement", "layer in the supplement"],
 )
 
 
@@ -44,7 +44,7 @@ def fin_table() -> pd.DataFrame:
         model = LFICAM(trunk("resnet50"))
         shapes = _layer_shapes(model.fin, lambda: model(torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE)))
     measured = []
-    for convolution, bn, relu in zip(*[iter(model.fin)] * 3, strict=True):
+    for convolution, bn, relu in zip(model.fin[::3], model.fin[1::3], model.fin[2::3], strict=True):
         (size_in, _), (_, size_out) = shapes[convolution], shapes[relu]
         layer = (
             f"CONV-(N{convolution.out_channels}, K{convolution.kernel_size[0]}, S{convolution.stride[0]}, "
@@ -54,7 +54,7 @@ def fin_table() -> pd.DataFrame:
     size_in, size_out = shapes[model.fin]
     pooled_from = shapes[model.fin[-1]][1]
     measured.append((f"{_channels_last(pooled_from)} → ({size_out[1]})", "Global Average Pooling & SoftMax"))
-    return SEED_TABLE.assign(**{"shape here": [m[0] for m in measured], "layer here": [m[1] for m in measured]})
+    return PRINTED_TABLE.assign(**{"shape here": [m[0] for m in measured], "layer here": [m[1] for m in measured]})
 
 
 def cost_table() -> pd.DataFrame:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lficam.figures.agreement import coarsest, maps_of
 from lficam.figures.charts import Chart, Dots, Lines
-from lficam.figures.experiments import Experiment
+from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
 from lficam.figures.verdicts import judge, similar
@@ -26,7 +26,6 @@ from lficam.model.methods import METHODS
 from lficam.training.explain import explain_batches
 from lficam.training.runs import Run
 
-IMAGES = 500  # at most: SSIM of two maps of 224 x 224 takes 64 ms on a core, and there are up to 30 pairs
 BATCH = 64
 THRESHOLDS = [k / 10 for k in range(1, 10)]
 
@@ -48,7 +47,7 @@ class Compared(NamedTuple):
 
 def chance_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """How alike the maps of each method's models are, whether LFI-CAM's are more alike than ABN's (E1, E2), and than free (E3)."""
-    index = experiment.shown(runs[0].dataset, IMAGES)
+    index = experiment.judged_images(runs[0].dataset)
     sources = runs[0].sources(index)
     own = {method: [run for run in runs if run.config.method == method] for method in experiment.methods}
     compared = {METHODS[method].title: _compare(models, index, sources, coarsest(runs)) for method, models in own.items()}

@@ -1,5 +1,6 @@
 """Charts of measured numbers, drawn from plain values as the grids in `plots` are; `draw` draws any of them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -126,8 +127,8 @@ def draw_pair_matrices(matrices: PairMatrices) -> Figure:
 
 def draw_chart(chart: Chart) -> Figure:
     """Draw a chart on a page's width."""
-    rows = -(-len(chart.panels) // COLUMNS)
-    columns = -(-len(chart.panels) // rows)  # as even as can be
+    rows = math.ceil(len(chart.panels) / COLUMNS)
+    columns = math.ceil(len(chart.panels) / rows)  # as even as can be
     top, foot = 0.5, 0.15 + LINE * (chart.footnote.count("\n") + 1 if chart.footnote else 0)
     height = top + rows * max(map(_height, chart.panels)) + foot
     figure = Figure(figsize=(PAGE_WIDTH, height), dpi=DPI, layout="constrained")
@@ -183,10 +184,12 @@ def _draw_lines(ax: Axes, lines: Lines) -> None:
     x = range(len(lines.x)) if named else lines.x
     colors, solid = color_palette("colorblind"), -1
     for name, values in lines.lines.items():
-        dashed = name in lines.dashed
-        solid += not dashed
-        style = {"linestyle": "--" if dashed else "-", "marker": None if dashed else MARKERS[solid], "color": colors[solid]}
-        ax.plot(x, values, label=name, linewidth=1.2, markersize=3, **style)
+        if name in lines.dashed:
+            style = {"linestyle": "--"}
+        else:
+            solid += 1
+            style = {"linestyle": "-", "marker": MARKERS[solid]}
+        ax.plot(x, values, label=name, linewidth=1.2, markersize=3, color=colors[solid], **style)
     if named:
         ax.set_xticks(list(x), lines.x, rotation=35, ha="right", rotation_mode="anchor")
     ax.set_xlabel(lines.x_label, fontsize=TEXT)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from lficam.errors import InputError
-from lficam.figures.experiments import Experiment
 from lficam.figures.grid import Grid, Panel, rounded
+from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
 from lficam.figures.trust import BATCH
@@ -26,13 +26,11 @@ from lficam.model.devices import on_best_device
 from lficam.training.explain import explain_batches
 from lficam.training.runs import Run
 
-IMAGES = 200  # the first of a seeded shuffle, two for a picture
-
 
 def two_objects_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Two test images of different classes side by side, and where the maps look when asked for one of them."""
     runs = [run for run in runs if run.config.method in experiment.methods]
-    index = torch.tensor(experiment.shown(runs[0].dataset, IMAGES))
+    index = torch.tensor(experiment.judged_images(runs[0].dataset))
     index = index[pairs_of_classes(runs[0].dataset.test.labels[index])]  # (N, 2): left and right
     labels = runs[0].dataset.test.labels[index]
     shares, shown = {}, {}  # map -> one (asked, more probable) a model; map -> those of the first model
@@ -49,7 +47,7 @@ def two_objects_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         asked, likely = (torch.stack(values) for values in zip(*found, strict=True))  # (S, N)
         row = {"map": name, "models": len(found)} | with_interval("share_in_asked_half", interval(asked, sources))
         rows.append(row | with_interval("share_in_more_probable_half", interval(likely, sources)))
-    grid, images = _grid(experiment, runs[0], index[: experiment.rows], shown)
+    grid, images = _grid(experiment, runs[0], index[: experiment.shown], shown)
     return Result(experiment, grid, pd.DataFrame(rows), (), tuple(runs), images)
 
 

@@ -1,250 +1,181 @@
-"""What each figure needs: data set, methods, settings, seeds.
+"""Every figure by its name: those of the supplement, the supplementary material of LFI-CAM (ICCV 2021), and those beyond it."""
 
-Seed: the supplementary material of LFI-CAM (ICCV 2021), Table 1 and Figures 1-6.
-"""
-
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from pydantic import ValidationError
 
-from lficam.data.datasets import data_fingerprint, dataset_info
-from lficam.data.samples import Dataset, shuffled
+from lficam.data.datasets import data_fingerprint
 from lficam.errors import InputError
-from lficam.figures.profiles import PROFILES, SETTINGS, Setting
-from lficam.paths import figures_dir
+from lficam.figures.plan import Experiment
+from lficam.figures.profiles import PROFILES, SETTINGS
 from lficam.training.config import RunConfig, describe
-from lficam.training.runs import Run, fit_or_load_all
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_PARTS = {"max_classes": "classes", "max_per_class": "training images each"}
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One figure under one profile: of the seed, or beyond it.
-
-    name: "table1", "fig1", ... "fig6", or "extra1", ... for what the seed does not have. slug: what follows it in file names.
-    caption: the seed's, word for word, or what an extra figure shows.
-    seed_dataset: the data set of the seed; `dataset` is what the profile uses for it.
-    methods, settings, seeds: each method is trained with the first `settings` of SETTINGS, each of these with so many seeds.
-    rows: how many test images are shown.
-    """
-
-    name: str
-    slug: str
-    title: str
-    caption: str
-    seed_dataset: str = ""
-    methods: tuple[str, ...] = ()
-    settings: int = 1
-    seeds: int = 1
-    rows: int = 0
-    profile: str = "embedded"
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def folder(self) -> Path:
-        """Where the figure's files lie: <figures>/<profile>; overrides get a folder of their own."""
-        folder = self.profile
-        if self.overrides:
-            text = json.dumps(dict(self.overrides), sort_keys=True)
-            folder += "-" + hashlib.sha256(text.encode()).hexdigest()[:8]
-        return figures_dir() / folder
-
-    def file(self, suffix: str) -> Path:
-        """One of the figure's files: ".png", ".pdf", ".csv" or ".json"."""
-        return self.folder / f"{self.name}_{self.slug}{suffix}"
-
-    @property
-    def dataset(self) -> str:
-        """Name of the data set that is used."""
-        return PROFILES[self.profile].stand_ins + self.seed_dataset
-
-    @property
-    def source(self) -> str:
-        """What every picture says of itself: data set, profile, and what was changed in it."""
-        parts = [dataset_info(self.dataset).title + self._part_of_it()] if self.methods else []
-        parts.append(f"{self.profile} profile")
-        changed = [f"{key}={value}" for key, value in self.overrides.items() if key != "data"]
-        if changed:
-            parts.append(f"changed: {', '.join(changed)}")
-        return ", ".join(parts)
-
-    def _part_of_it(self) -> str:
-        """How much of the data set the profile uses, if not all: " (100 classes, 64 training images each)"."""
-        changes = PROFILES[self.profile].changes.get(self.seed_dataset, {})
-        parts = [f"{changes[key]} {what}" for key, what in _PARTS.items() if key in changes and key not in self.overrides]
-        return f" ({', '.join(parts)})" if parts else ""
-
-    @property
-    def varied(self) -> str:
-        """What the models of one method differ in: "5 hyper-parameter settings", "5 seeds"."""
-        return f"{self.settings} hyper-parameter settings" if self.settings > 1 else f"{self.seeds} seeds"
-
-    def configs(self) -> list[RunConfig]:
-        """The trainings in order: for each method, each setting, each seed."""
-        profile = PROFILES[self.profile]
-        changes = dict(profile.changes.get(self.seed_dataset, {}))
-        if self.settings > 1:  # what is compared stays as the settings have it
-            changes = {key: value for key, value in changes.items() if key not in Setting._fields}
-        configs = []
-        for method in self.methods:
-            for setting in SETTINGS[: self.settings]:
-                values = {
-                    "trunk": profile.trunks.get(self.seed_dataset) or profile.trunks[""],
-                    "epochs": profile.epochs,
-                    "lr": round(setting.lr * profile.lr_factor, 10),
-                    "batch_size": round(setting.batch_size * profile.batch_factor),
-                    "weight_decay": setting.weight_decay,
-                    "precision": profile.precision,
-                }
-                config = RunConfig(dataset=self.dataset, method=method, **(values | changes | dict(self.overrides)))
-                configs += [config.model_copy(update={"seed": config.seed + k}) for k in range(self.seeds)]
-        return configs
-
-    def trainings(self) -> "pd.DataFrame":
-        """The trainings as a table: what differs between them and what they share."""
-        import pandas as pd
-
-        columns = ["dataset", "method", "trunk", "epochs", "lr", "batch_size", "weight_decay", "seed", "image_size"]
-        return pd.DataFrame([config.model_dump(include=set(columns)) for config in self.configs()])[columns]
-
-    def runs(self) -> list[Run]:
-        """The trained models in the order of `configs`; trains what the store lacks, with one progress bar."""
-        return fit_or_load_all(self.configs())
-
-    def shown(self, dataset: Dataset, count: int | None = None) -> list[int]:
-        """The test images in the picture, or the first `count`: of a seeded shuffle, never picked."""
-        return shuffled(len(dataset.test))[: self.rows if count is None else count]
-
-
-_ABN_AND_LFI_CAM = ("abn", "lfi-cam")
-_THREE_METHODS = ("abn", "lfi-cam-without-fin", "lfi-cam")
 SEEDS = 5  # of one setting, beside the five settings of one seed
 
-EXPERIMENTS = {
-    e.name: e
-    for e in (
-        Experiment("table1", "architecture", "Architecture of the FIN", "Architecture of Feature Importance Network (FIN)."),
-        Experiment(
-            "fig1",
-            "fin_effectiveness",
-            "Effectiveness of the Feature Importance Network",
-            "Visualization of the Feature Importance Network Effectiveness. (a) Input image, (b) Pixel-wise mean feature map from "
-            "the last convolutional layer of LFI-CAM trained without FIN, (c) Pixel-wise mean feature map from the last "
-            "convolutional layer of LFI-CAM trained with FIN, (d) CAM generated from LFI-CAM.",
-            "imagenet",
-            ("lfi-cam-without-fin", "lfi-cam"),
-            rows=5,
-        ),
-        *(
-            Experiment(
-                f"fig{number}",
-                f"explanations_{dataset}",
-                "Visual explanations of ABN and LFI-CAM",
-                f"Visual Explanation Results of ABN and LFI-CAM for {title}",
-                dataset,
-                _ABN_AND_LFI_CAM,
-                rows=7,
-            )
-            for number, dataset, title in ((2, "cifar100", "CIFAR100"), (3, "stl10", "STL10"), (4, "imagenet", "ImageNet"))
-        ),
-        *(
-            Experiment(
-                f"fig{number}",
-                f"stability_{dataset}",
-                "Stability of ABN's and LFI-CAM's maps",
-                "Examples of stability test on visual explanation. Each row displays CAM results of ABN or LFI-CAM models that "
-                f"were trained with various (5) hyper-parameters on the {title} dataset.",
-                dataset,
-                _ABN_AND_LFI_CAM,
-                settings=len(SETTINGS),
-                rows=6,
-            )
-            for number, dataset, title in ((5, "stl10", "STL10"), (6, "catdog", "Cat&Dog"))
-        ),
-        # Not in the seed: what its claims rest on.
-        *(
-            Experiment(
-                f"extra{number}",
-                f"agreement_{dataset}",
-                f"How alike are the maps of Figure {figure}?",
-                f"The models of Figure {figure}: the mean IoU of two models' maps with its 95 % interval, beside three null lines, "
-                "and against the threshold above which a map counts as on.",
-                dataset,
-                _ABN_AND_LFI_CAM,
-                settings=len(SETTINGS),
-            )
-            for number, figure, dataset in ((1, 5, "stl10"), (2, 6, "catdog"))
-        ),
-        *(
-            Experiment(f"extra{number}", slug, title, caption, "stl10", methods, seeds=SEEDS, rows=rows)
-            for number, slug, methods, rows, title, caption in (
-                (
-                    3,
-                    "agreement_seeds",
-                    _THREE_METHODS,
-                    0,
-                    "How alike are the maps of models that differ in their seed alone?",
-                    "As Extra figure 1, for one hyper-parameter setting trained with five seeds.",
-                ),
-                (
-                    4,
-                    "faithfulness",
-                    _THREE_METHODS,
-                    0,
-                    "How faithful are the maps to their models?",
-                    "Insertion, deletion, average drop and increase in confidence when pixels are hidden in the order of a map; "
-                    "pointing accuracy and energy where the object is known. Means over five models and their 95 % intervals.",
-                ),
-                (
-                    5,
-                    "sanity",
-                    _THREE_METHODS,
-                    0,
-                    "Do the maps depend on what the networks have learned?",
-                    "Rank correlation of a map with that of the trained network while the weights are drawn anew, stage by stage "
-                    "from the output on.",
-                ),
-                (
-                    6,
-                    "two_objects",
-                    _ABN_AND_LFI_CAM,
-                    5,
-                    "Class dependence: pictures of two objects",
-                    "LFI-CAM and ABN have one map for all classes, Grad-CAM has one for each. Pictures of two test images of "
-                    "different classes, side by side; no training image shows two.",
-                ),
-                (
-                    7,
-                    "importance",
-                    ("lfi-cam",),
-                    0,
-                    "What does the FIN do?",
-                    "The learned importance of the channels replaced by a uniform, a random and a permuted one, without training "
-                    "again: what becomes of the map and of the accuracy.",
-                ),
-            )
-        ),
-    )
-}
+_OF_THE_SUPPLEMENT = (
+    Experiment(
+        stem="table1_architecture",
+        notebook="00_architecture",
+        title="Architecture of the FIN",
+        caption="Architecture of Feature Importance Network (FIN).",
+    ),
+    Experiment(
+        stem="fig1_fin_effectiveness",
+        notebook="01_fin_effectiveness",
+        title="Effectiveness of the Feature Importance Network",
+        caption="Visualization of the Feature Importance Network Effectiveness. (a) Input image, (b) Pixel-wise mean feature map "
+        "from the last convolutional layer of LFI-CAM trained without FIN, (c) Pixel-wise mean feature map from the last "
+        "convolutional layer of LFI-CAM trained with FIN, (d) CAM generated from LFI-CAM.",
+        supplement_dataset="imagenet",
+        methods=("lfi-cam-without-fin", "lfi-cam"),
+        shown=5,
+    ),
+    Experiment(
+        stem="fig2_explanations_cifar100",
+        notebook="02_explanations_cifar100",
+        title="Visual explanations of ABN and LFI-CAM",
+        caption="Visual Explanation Results of ABN and LFI-CAM for CIFAR100",
+        supplement_dataset="cifar100",
+        methods=("abn", "lfi-cam"),
+        shown=7,
+    ),
+    Experiment(
+        stem="fig3_explanations_stl10",
+        notebook="03_explanations_stl10",
+        title="Visual explanations of ABN and LFI-CAM",
+        caption="Visual Explanation Results of ABN and LFI-CAM for STL10",
+        supplement_dataset="stl10",
+        methods=("abn", "lfi-cam"),
+        shown=7,
+    ),
+    Experiment(
+        stem="fig4_explanations_imagenet",
+        notebook="04_explanations_imagenet",
+        title="Visual explanations of ABN and LFI-CAM",
+        caption="Visual Explanation Results of ABN and LFI-CAM for ImageNet",
+        supplement_dataset="imagenet",
+        methods=("abn", "lfi-cam"),
+        shown=7,
+    ),
+    Experiment(
+        stem="fig5_stability_stl10",
+        notebook="05_stability_stl10",
+        title="Stability of ABN's and LFI-CAM's maps",
+        caption="Examples of stability test on visual explanation. Each row displays CAM results of ABN or LFI-CAM models that "
+        "were trained with various (5) hyper-parameters on the STL10 dataset.",
+        supplement_dataset="stl10",
+        methods=("abn", "lfi-cam"),
+        settings=len(SETTINGS),
+        shown=6,
+    ),
+    Experiment(
+        stem="fig6_stability_catdog",
+        notebook="06_stability_catdog",
+        title="Stability of ABN's and LFI-CAM's maps",
+        caption="Examples of stability test on visual explanation. Each row displays CAM results of ABN or LFI-CAM models that "
+        "were trained with various (5) hyper-parameters on the Cat&Dog dataset.",
+        supplement_dataset="catdog",
+        methods=("abn", "lfi-cam"),
+        settings=len(SETTINGS),
+        shown=6,
+    ),
+)
 
-# Not in the seed: Figures 5 and 6 on any data, with the ablation between the two methods.
+# What the claims rest on, which the supplement does not have.
+_BEYOND_IT = (
+    Experiment(
+        stem="extra1_agreement_stl10",
+        notebook="05_stability_stl10",
+        title="How alike are the maps of Figure 5?",
+        caption="The models of Figure 5: the mean IoU of two models' maps with its 95 % interval, beside three null lines, and "
+        "against the threshold above which a map counts as on.",
+        supplement_dataset="stl10",
+        methods=("abn", "lfi-cam"),
+        settings=len(SETTINGS),
+        judged=500,  # SSIM of two maps of 224 x 224 takes 64 ms on a core, and there are up to 30 pairs
+    ),
+    Experiment(
+        stem="extra2_agreement_catdog",
+        notebook="06_stability_catdog",
+        title="How alike are the maps of Figure 6?",
+        caption="The models of Figure 6: the mean IoU of two models' maps with its 95 % interval, beside three null lines, and "
+        "against the threshold above which a map counts as on.",
+        supplement_dataset="catdog",
+        methods=("abn", "lfi-cam"),
+        settings=len(SETTINGS),
+        judged=500,
+    ),
+    Experiment(
+        stem="extra3_agreement_seeds",
+        notebook="08_faithfulness",
+        title="How alike are the maps of models that differ in their seed alone?",
+        caption="As Extra figure 1, for one hyper-parameter setting trained with five seeds.",
+        supplement_dataset="stl10",
+        methods=("abn", "lfi-cam-without-fin", "lfi-cam"),
+        seeds=SEEDS,
+        judged=500,
+    ),
+    Experiment(
+        stem="extra4_faithfulness",
+        notebook="08_faithfulness",
+        title="How faithful are the maps to their models?",
+        caption="Insertion, deletion, average drop and increase in confidence when pixels are hidden in the order of a map; "
+        "pointing accuracy and energy where the object is known. Means over five models and their 95 % intervals.",
+        supplement_dataset="stl10",
+        methods=("abn", "lfi-cam-without-fin", "lfi-cam"),
+        seeds=SEEDS,
+        judged=35,  # to judge a map takes 40 forward passes an image
+    ),
+    Experiment(
+        stem="extra5_sanity",
+        notebook="08_faithfulness",
+        title="Do the maps depend on what the networks have learned?",
+        caption="Rank correlation of a map with that of the trained network while the weights are drawn anew, stage by stage from"
+        " the output on.",
+        supplement_dataset="stl10",
+        methods=("abn", "lfi-cam-without-fin", "lfi-cam"),
+        seeds=SEEDS,
+        judged=60,  # about 7 forward passes an image
+    ),
+    Experiment(
+        stem="extra6_two_objects",
+        notebook="08_faithfulness",
+        title="Class dependence: pictures of two objects",
+        caption="LFI-CAM and ABN have one map for all classes, Grad-CAM has one for each. Pictures of two test images of "
+        "different classes, side by side; no training image shows two.",
+        supplement_dataset="stl10",
+        methods=("abn", "lfi-cam"),
+        seeds=SEEDS,
+        shown=5,
+        judged=200,  # two for a picture
+    ),
+    Experiment(
+        stem="extra7_importance",
+        notebook="08_faithfulness",
+        title="What does the FIN do?",
+        caption="The learned importance of the channels replaced by a uniform, a random and a permuted one, without training "
+        "again: what becomes of the map and of the accuracy.",
+        supplement_dataset="stl10",
+        methods=("lfi-cam",),
+        seeds=SEEDS,
+        judged=1000,
+    ),
+)
+
+EXPERIMENTS = {plan.name: plan for plan in (*_OF_THE_SUPPLEMENT, *_BEYOND_IT)}
+
+# Figures 5 and 6 on any data, with the ablation between the two methods.
 COMPARISON = Experiment(
-    "compare",
-    "",
-    "Stability of the maps of three methods",
-    "ABN, LFI-CAM and LFI-CAM without FIN, each trained with five hyper-parameter settings; the maps of the same test images.",
-    methods=_THREE_METHODS,
+    stem="compare",  # and the data set
+    notebook="",
+    title="Stability of the maps of three methods",
+    caption="ABN, LFI-CAM and LFI-CAM without FIN, each trained with five hyper-parameter settings; the maps of the same test"
+    " images.",
+    methods=("abn", "lfi-cam-without-fin", "lfi-cam"),
     settings=len(SETTINGS),
-    rows=4,
+    shown=4,
 )
 
 # A figure says itself which data, methods and settings it compares; everything else of a training can be overridden.
@@ -265,12 +196,13 @@ def experiment(name: str, profile: str = "embedded", overrides: Mapping[str, Any
 
 
 def comparison(dataset: str, profile: str = "quick", overrides: Mapping[str, Any] | None = None) -> Experiment:
-    """Figures 5 and 6 for any data set: three methods under the five settings. Not in the seed.
+    """Figures 5 and 6 for any data set: three methods under the five settings.
 
-    dataset: a name in `datasets.DATASETS`; the embedded profile takes the stand-in of one of the seed's.
+    dataset: a name in `datasets.DATASETS`; the embedded profile takes the stand-in of one of the supplement's.
     overrides, errors: as for `experiment`.
     """
-    return _under_profile(replace(COMPARISON, slug=str(dataset), seed_dataset=str(dataset)), profile, overrides)
+    plan = replace(COMPARISON, stem=f"{COMPARISON.stem}_{dataset}", supplement_dataset=str(dataset))
+    return _under_profile(plan, profile, overrides)
 
 
 def _under_profile(plan: Experiment, profile: str, overrides: Mapping[str, Any] | None) -> Experiment:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from torch import Tensor
 
-from lficam.figures.experiments import Experiment
 from lficam.figures.grid import Grid, Panel, rounded
+from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
 from lficam.figures.verdicts import judge_c1
@@ -25,7 +25,7 @@ def effectiveness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         "(c) mean feature map,\ntrained with FIN": (with_fin, with_fin.explained.mean_features),
         "(d) CAM of LFI-CAM": (with_fin, with_fin.explained.cam),
     }
-    shown, rows, energies = experiment.shown(with_fin.dataset), [], []
+    shown, rows, energies = experiment.shown_images(with_fin.dataset), [], []
     panels = [input_panel(with_fin, i, row, 0) for row, i in enumerate(shown)]
     for column, (title, (run, cams)) in enumerate(columns.items(), 1):
         scores = localisation(cams, run.dataset.test.masks)
@@ -46,7 +46,7 @@ def effectiveness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
 
 def explanation_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Figs. 2-4: the maps of ABN and LFI-CAM on the same test images."""
-    shown, rows = experiment.shown(runs[0].dataset), []
+    shown, rows = experiment.shown_images(runs[0].dataset), []
     panels = [input_panel(runs[0], i, 0, column) for column, i in enumerate(shown)]
     for row, run in enumerate(runs, 1):
         for column, i in enumerate(shown):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lficam.figures.architecture import fin_share
 from lficam.figures.charts import Chart, Dots
-from lficam.figures.experiments import Experiment
+from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
 from lficam.figures.verdicts import Verdict, judge
@@ -20,13 +20,11 @@ from lficam.model.cam import resize_map
 from lficam.model.devices import on_best_device
 from lficam.training.runs import Run
 
-IMAGES = 1000  # at most; the first of a seeded shuffle
-
 
 def importance_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """The map and the accuracy under the learned, a uniform, a random and a permuted importance; E7, E8."""
     runs = [run for run in runs if run.config.method in experiment.methods]
-    index = experiment.shown(runs[0].dataset, IMAGES)
+    index = experiment.judged_images(runs[0].dataset)
     sources = runs[0].sources(index)
     scores = {kind: _under(kind, runs, index) for kind in IMPORTANCES}
     rows = []

@@ -5,15 +5,14 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import lficam
-from lficam.figures.charts import Bars, Chart, Dots, Drawing, Lines
-from lficam.figures.grid import DPI, Grid, Panel
+from lficam.figures.grid import DPI
 from lficam.figures.result import Result
 from lficam.paths import atomic_file, figures_dir, runs_dir
 from lficam.provenance import environment, sha256
 from lficam.training.runs import Run
 
 SUFFIXES = (".png", ".pdf", ".csv", ".json")
+MAKE_NO_FIGURE = ("reproduce", "explorer", "cli")  # packages whose changes leave every figure as it is
 
 
 def save(result: Result) -> list[str]:
@@ -55,24 +54,13 @@ def _provenance(result: Result) -> dict[str, object]:
     }
 
 
-def load_drawing(record: dict) -> Drawing:
-    """What a figure's JSON was drawn from, ready for `charts.draw`."""
-    values = dict(record["drawing"])
-    match values.pop("kind"):
-        case "Grid":
-            return Grid(**(values | {"panels": [Panel(**panel) for panel in values["panels"]]}))
-        case "Bars":
-            return Bars(**values)
-        case "Chart":
-            panels = [(Lines if "lines" in panel else Dots)(**panel) for panel in values["panels"]]
-            return Chart(**(values | {"panels": panels}))
-
-
-def code_digest() -> str:
-    """Identifies the library's source: a figure made by other code is out of date."""
+def code_digest(package: Path = Path(__file__).parents[1]) -> str:
+    """Identifies the library's source, as far as figures are made by it: a figure made by other code is out of date."""
     digest = hashlib.sha256()
-    for file in sorted(Path(lficam.__file__).parent.rglob("*.py")):
-        digest.update(file.name.encode() + file.read_bytes())
+    for file in sorted(package.rglob("*.py")):
+        path = file.relative_to(package)
+        if path.parts[0] not in MAKE_NO_FIGURE:
+            digest.update(path.as_posix().encode() + file.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -26,9 +26,9 @@ class Profile(NamedTuple):
     """How an experiment is scaled.
 
     stand_ins: prefix of the data sets' names ("" for the real ones).
-    trunks: data set of the seed -> trunk; "" for any.
+    trunks: data set of the supplement -> trunk; "" for any.
     lr_factor, batch_factor: multiply every setting.
-    changes: data set of the seed -> fields of RunConfig that are different for it.
+    changes: data set of the supplement -> fields of RunConfig that are different for it.
     """
 
     stand_ins: str

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from lficam.figures.charts import Drawing, draw
-from lficam.figures.experiments import Experiment
 from lficam.figures.grid import Grid
+from lficam.figures.plan import Experiment
 from lficam.figures.tables import readable
 from lficam.figures.verdicts import Verdict
 from lficam.training.runs import Run

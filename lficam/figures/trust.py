@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lficam.figures.charts import Chart, Dots, Lines
-from lficam.figures.experiments import Experiment
+from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
 from lficam.figures.verdicts import judge
@@ -28,8 +28,6 @@ from lficam.model.devices import on_best_device
 from lficam.training.explain import explain_batches
 from lficam.training.runs import Run
 
-# How many test images, the first of a seeded shuffle. To judge a map takes 40 forward passes an image, to check one about 7.
-JUDGED, CHECKED = 35, 60
 BATCH = 64
 
 LABELS = {
@@ -44,7 +42,7 @@ LABELS = {
 
 def faithfulness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Extra figure 4: the models' own maps beside those of other methods for the same models; E4, E5."""
-    index = experiment.shown(runs[0].dataset, JUDGED)
+    index = experiment.judged_images(runs[0].dataset)
     sources = runs[0].sources(index)
     scores = _scores(runs, index)
     gain = {name: found["insertion"] - found["deletion"] for name, found in scores.items()}
@@ -103,7 +101,7 @@ def _maps_to_judge(run: Run, images: Tensor, classes: Tensor, index: Sequence[in
 
 def sanity_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Extra figure 5: rank correlation with the trained model's map while the weights are drawn anew, from the output on; E6."""
-    index = experiment.shown(runs[0].dataset, CHECKED)
+    index = experiment.judged_images(runs[0].dataset)
     sources = runs[0].sources(index)
     found, untrained = _cascades(runs, index)
     measured = {name: {stage: interval(values, sources) for stage, values in of_map.items()} for name, of_map in found.items()}

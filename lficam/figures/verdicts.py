@@ -1,8 +1,8 @@
 """The claims and the rules by which they are judged, written before what they judge was measured.
 
-C1 to C3 are the seed's; their rules are older than the first map that was compared. E1 to E8 are this project's own questions, put
-as claims; their rules were written before the first faithfulness, null line or interval was computed. The rules hold for every
-data set and profile. A verdict is "supported", "not supported", "inconclusive", or "not measured".
+C1 to C3 are the supplement's; their rules are older than the first map that was compared. E1 to E8 are this project's own
+questions, put as claims; their rules were written before the first faithfulness, null line or interval was computed. The rules
+hold for every data set and profile. A verdict is "supported", "not supported", "inconclusive", or "not measured".
 """
 
 from collections.abc import Mapping, Sequence
@@ -79,7 +79,7 @@ QUESTIONS = {
 }
 
 
-# What the verdicts on the seed's claims rest on; for the questions they say it themselves.
+# What the verdicts on the supplement's claims rest on; for the questions they say it themselves.
 QUANTITIES = {
     "C1": "smaller of the two gains in energy inside the true mask",
     "C2": "ABN's mean IoU between settings of similar accuracy",

@@ -3,32 +3,19 @@
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lficam.errors import InputError, MissingDataError
-from lficam.figures.experiments import Experiment, experiment
+from lficam.figures.experiments import EXPERIMENTS, experiment
 from lficam.figures.outputs import SUFFIXES, code_digest
+from lficam.figures.plan import Experiment
 from lficam.paths import figures_dir, lock, repository, runs_dir
 from lficam.provenance import sha256
 from lficam.reproduce.report import write_report
 from lficam.training.runs import fit_missing, unfinished
-
-NOTEBOOKS = {
-    "table1": "00_architecture",
-    "fig1": "01_fin_effectiveness",
-    "fig2": "02_explanations_cifar100",
-    "fig3": "03_explanations_stl10",
-    "fig4": "04_explanations_imagenet",
-    "fig5": "05_stability_stl10",
-    "fig6": "06_stability_catdog",
-    "extra1": "05_stability_stl10",
-    "extra2": "06_stability_catdog",
-    **{f"extra{number}": "08_faithfulness" for number in range(3, 8)},
-}
-
 
 # On every start a kernel warns that it talks over TCP, on every end that it was interrupted; what fails shows in the notebook.
 QUIET = {"extra_arguments": ["--IPKernelApp.log_level=50"]}
@@ -79,12 +66,13 @@ def make_figures(
     with lock(
         figures_dir(), folder.name, busy=f"another process is making the figures in {folder}: wait for it to end", wait=False
     ):
+        needed = {plan.name: {config.run_id(): config for config in plan.configs()} for plan in plans}
+        configs = {id: config for runs in needed.values() for id, config in runs.items()}
         if fresh:
-            _remove(plans)
-        configs = {config.run_id(): config for plan in plans for config in plan.configs()}
+            _remove(plans, configs)
         untrained = fit_missing(list(configs.values()), jobs)
-        for stem in dict.fromkeys(NOTEBOOKS[plan.name] for plan in plans):
-            _make([plan for plan in plans if NOTEBOOKS[plan.name] == stem], untrained, outcome)
+        for stem in dict.fromkeys(plan.notebook for plan in plans):
+            _make([plan for plan in plans if plan.notebook == stem], needed, untrained, outcome)
         if outcome.made or outcome.kept:
             outcome.report = write_report(folder, profile)
     return outcome
@@ -92,18 +80,24 @@ def make_figures(
 
 def _of_the_same_notebooks(only: Sequence[str]) -> list[str]:
     """The figures named, all when empty, with the others that their notebooks make."""
-    stems = {NOTEBOOKS.get(name) for name in only}
-    return [*only, *(name for name, stem in NOTEBOOKS.items() if name not in only and (not only or stem in stems))]
+    stems = {EXPERIMENTS[name].notebook for name in only if name in EXPERIMENTS}
+    together = [name for name, plan in EXPERIMENTS.items() if not only or plan.notebook in stems]
+    return list(dict.fromkeys([*only, *together]))
 
 
-def _make(plans: Sequence[Experiment], untrained: Mapping[str, Exception], outcome: Outcome) -> None:
-    """Make the figures of one notebook, unless they are up to date. untrained: id -> why it could not be trained."""
+def _make(
+    plans: Sequence[Experiment], needed: Mapping[str, Iterable[str]], untrained: Mapping[str, Exception], outcome: Outcome
+) -> None:
+    """Make the figures of one notebook, unless they are up to date.
+
+    needed: figure -> ids of its runs. untrained: id -> why it could not be trained.
+    """
     names = [plan.name for plan in plans]
-    causes = [untrained[id] for plan in plans for config in plan.configs() if (id := config.run_id()) in untrained]
+    causes = [untrained[id] for name in names for id in needed[name] if id in untrained]
     if causes:
         kind = outcome.without_data if isinstance(causes[0], InputError) else outcome.failed
         kind.update(dict.fromkeys(names, str(causes[0])))
-    elif all(map(is_current, plans)):
+    elif all(is_current(plan, needed[plan.name]) for plan in plans):
         outcome.kept += names
     else:
         error = _execute(plans)
@@ -114,31 +108,33 @@ def _make(plans: Sequence[Experiment], untrained: Mapping[str, Exception], outco
                 outcome.made.append(plan.name)
 
 
-def notebook(name: str) -> Path:
+def notebook(plan: Experiment) -> Path:
     """The notebook that makes a figure. Raises InputError in an installation without notebooks."""
     root = repository()
     if root is None:
         raise InputError("the notebooks are not part of the installed package: run this in a checkout of the repository")
-    return root / "notebooks" / f"{NOTEBOOKS[name]}.ipynb"
+    return root / "notebooks" / f"{plan.notebook}.ipynb"
 
 
 def executed(plan: Experiment) -> Path:
     """Where a notebook's executed copy lies."""
-    return plan.folder / "notebooks" / f"{NOTEBOOKS[plan.name]}.ipynb"
+    return plan.folder / "notebooks" / f"{plan.notebook}.ipynb"
 
 
-def is_current(plan: Experiment) -> bool:
-    """Whether a figure's files are whole and were made by this code and this notebook from the runs as they are now."""
+def is_current(plan: Experiment, run_ids: Iterable[str]) -> bool:
+    """Whether a figure's files are whole and were made by this code and this notebook from the runs as they are now.
+
+    run_ids: of the plan's configs, in their order.
+    """
     if not plan.file(".json").is_file() or not executed(plan).is_file():
         return False
     record = json.loads(plan.file(".json").read_text())
     files = [plan.file(suffix) for suffix in SUFFIXES if suffix != ".json"]
-    trained = [runs_dir() / config.run_id() / "run.json" for config in plan.configs()]
     return (
         record["code"] == code_digest()
-        and [run["sha256"] for run in record["runs"]] == [sha256(file) for file in trained]
+        and [run["sha256"] for run in record["runs"]] == [sha256(runs_dir() / id / "run.json") for id in run_ids]
         and all(file.is_file() and sha256(file) == record["sha256"][file.name] for file in files)
-        and _cells(notebook(plan.name)) == _cells(executed(plan))
+        and _cells(notebook(plan)) == _cells(executed(plan))
     )
 
 
@@ -155,7 +151,7 @@ def _execute(plans: Sequence[Experiment]) -> str | None:
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     plan = plans[0]
-    source, target = notebook(plan.name), executed(plan)
+    source, target = notebook(plan), executed(plan)
     target.parent.mkdir(parents=True, exist_ok=True)
     print(f"{', '.join(plan.name for plan in plans)}: notebooks/{source.name}", flush=True)
     parameters = {"profile": plan.profile, "overrides": dict(plan.overrides)}
@@ -170,12 +166,11 @@ def _execute(plans: Sequence[Experiment]) -> str | None:
     return None
 
 
-def _remove(plans: Sequence[Experiment]) -> None:
+def _remove(plans: Sequence[Experiment], run_ids: Iterable[str]) -> None:
+    for id in run_ids:
+        with lock(runs_dir(), id, busy=f"waiting for the process that trains {id}", wait=True):
+            shutil.rmtree(runs_dir() / id, ignore_errors=True)
+            shutil.rmtree(unfinished(id), ignore_errors=True)
     for plan in plans:
-        for config in plan.configs():
-            id = config.run_id()
-            with lock(runs_dir(), id, busy=f"waiting for the process that trains {id}", wait=True):
-                shutil.rmtree(runs_dir() / id, ignore_errors=True)
-                shutil.rmtree(unfinished(id), ignore_errors=True)
         for suffix in SUFFIXES:
             plan.file(suffix).unlink(missing_ok=True)

@@ -21,7 +21,7 @@ def write_report(folder: Path, profile: str) -> Path:
 
     Raises InputError if there is no figure.
     """
-    files = {name: folder / f"{name}_{plan.slug}.json" for name, plan in EXPERIMENTS.items()}
+    files = {name: folder / f"{plan.stem}.json" for name, plan in EXPERIMENTS.items()}
     whole = {name: all(file.with_suffix(suffix).is_file() for suffix in SUFFIXES) for name, file in files.items()}
     records = {name: json.loads(file.read_text()) for name, file in files.items() if whole[name]}
     if not records:

@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import command, file_of
+from helpers import command, file_of, set_options
 from PIL import Image
 
-from lficam.cli.commands import _spread
 from lficam.data.digits import RECIPES
 from lficam.errors import InputError
 from lficam.figures.experiments import experiment
 from lficam.paths import figures_dir, runs_dir
 from lficam.reproduce import notebooks
+from lficam.reproduce.notebooks import Outcome
 from lficam.training.config import RunConfig
 from lficam.training.runs import fit_or_load_all, load_run
 
@@ -58,12 +58,11 @@ def test_wrong_input_is_one_line_and_exit_code_2(lficam, arguments, words):
     assert sorted(figures_dir().rglob("*")) == before  # nothing half-written
 
 
-def test_several_values_after_one_option():
-    assert _spread(["figures", "--only", "5", "6", "--set", "a=1", "b=2", "--fresh"]) == (
-        ["figures", "--only", "5", "--only", "6", "--set", "a=1", "--set", "b=2", "--fresh"]
-    )
-    assert _spread(["explain", "a.png", "b.png", "--run", "x"]) == ["explain", "a.png", "b.png", "--run", "x"]
-    assert _spread(["runs", "--profile", "quick"]) == ["runs", "--profile", "quick"]
+def test_options_can_be_repeated(lficam, monkeypatch):
+    asked = []
+    monkeypatch.setattr(notebooks, "make_figures", lambda *arguments: asked.append(arguments) or Outcome())
+    assert lficam("figures", "--only", "5", "--only", "3", *set_options(epochs=2, seed=1), "--fresh").returncode == 0
+    assert asked == [("embedded", ["fig5", "extra1", "fig3"], {"epochs": "2", "seed": "1"}, True, 1)]
 
 
 def test_figures_twice_is_up_to_date(lficam, outcome):
@@ -301,8 +300,8 @@ def test_a_faulty_image_folder_is_one_line_and_trains_nothing(lficam, tmp_path, 
                 Image.new("RGB", (20, 20)).save(tmp_path / split / label / "0.png")
     if fault == "unreadable class":
         (tmp_path / "test" / "dog" / "0.png").write_text("not an image")
-    settings = [f"data={tmp_path}", "image_size=16", "trunk=cifar_resnet8", "epochs=1"]
-    done = lficam("figures", "--only", "6", "--profile", "quick", "--set", *settings)
+    settings = set_options(data=tmp_path, image_size=16, trunk="cifar_resnet8", epochs=1)
+    done = lficam("figures", "--only", "6", "--profile", "quick", *settings)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert all(word in done.stderr for word in words)

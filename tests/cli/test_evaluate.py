@@ -8,8 +8,8 @@ from PIL import Image
 from lficam.cli import evaluate
 from lficam.cli.evaluate import compare_maps, evaluate_run
 from lficam.data.digits import RECIPES
+from lficam.data.samples import shuffled
 from lficam.errors import InputError
-from lficam.figures.experiments import experiment
 from lficam.metrics.baselines import BASELINES, baseline_maps, random_maps
 from lficam.metrics.bootstrap import interval, pair_interval
 from lficam.metrics.faithfulness import faithfulness
@@ -156,7 +156,7 @@ def baselines(model, images, classes):
 def test_the_numbers_are_those_of_the_metrics(which, batch, runs, monkeypatch):
     monkeypatch.setattr(evaluate, "BATCH", batch)
     run = runs[which]
-    index = experiment("fig5").shown(run.dataset, 5)
+    index = shuffled(len(run.dataset.test))[:5]
     images, cams = run.inputs(index), run.explained.cam[index]
     classes = run.explained.probabilities[index].argmax(1)
     judged = {"own map": cams, "random map": random_maps(5, cams.shape[-1], run.config.seed)}
@@ -173,7 +173,7 @@ def test_the_numbers_are_those_of_the_metrics(which, batch, runs, monkeypatch):
 def test_means_are_those_of_the_values_with_their_intervals(runs):
     run = runs[2]
     evaluation = evaluate_run(run, images=6)
-    sources = run.sources(experiment("fig5").shown(run.dataset, 6))
+    sources = run.sources(shuffled(len(run.dataset.test))[:6])
     assert list(evaluation.values) == ["map", "id", "class", "metric", "value"]
     for row in evaluation.means.to_dict("records"):
         values = torch.tensor(measured(evaluation)[row["map"]][row["metric"]][1])
@@ -212,7 +212,7 @@ def test_all_images_of_a_folder(runs, pictures):
 
 def test_maps_of_a_file_are_paired_by_id(runs, tmp_path):
     run = runs[0]
-    index = experiment("fig5").shown(run.dataset, 4)
+    index = shuffled(len(run.dataset.test))[:4]
     ids, cams = [run.dataset.test.ids[i] for i in index], random_cams(4, 9, 6, 0)
     order = [2, 0, 3, 1]
     torch.save({"ids": ["other", *(ids[i] for i in order)], "maps": torch.cat([cams[:1], cams[order]])}, tmp_path / "mine.pt")

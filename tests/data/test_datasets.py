@@ -30,7 +30,7 @@ def test_every_default_is_allowed():
     assert all(info.augmentation in AUGMENTATIONS for info in DATASETS.values())
 
 
-def test_every_data_set_of_the_seed_is_known():
+def test_every_data_set_of_the_supplement_is_known():
     assert {"cifar10", "cifar100", "stl10", "imagenet", "catdog"} < set(DATASETS)
     assert [DATASETS[name].image_size for name in ("cifar10", "cifar100", "stl10", "imagenet", "catdog")] == [32, 32, 224, 224, 224]
 

@@ -9,12 +9,12 @@ from lficam.model.lfi_cam import LFICAM
 from lficam.model.trunks import trunk
 
 
-def test_table_1_agrees_with_the_seed_but_for_the_stride():
+def test_table_1_agrees_with_the_supplement_but_for_the_stride():
     table = fin_table()
     assert len(table) == 5
     here = table["shape here"].str.replace("14, 14", "h/16, w/16")
-    assert here.tolist() == table["shape in the seed"].tolist()
-    assert table["layer here"].str.replace("S1", "S0").tolist() == table["layer in the seed"].tolist()
+    assert here.tolist() == table["shape in the supplement"].tolist()
+    assert table["layer here"].str.replace("S1", "S0").tolist() == table["layer in the supplement"].tolist()
 
 
 def test_costs_are_those_worked_out_by_hand():

@@ -122,7 +122,7 @@ def test_the_blob_is_compared_with_every_map():
 def test_untrained_networks_have_weights_of_their_own():
     runs = runs_of("abn", by_chance) + runs_of("lfi-cam", by_chance)
     result = chance_figure(experiment("extra1"), runs)
-    index = experiment("extra1").shown(runs[0].dataset, 1000)
+    index = experiment("extra1").judged_images(runs[0].dataset)
     images, maps = runs[5].inputs(index), {}
     for k in range(5):  # the settings all have seed 0, their untrained networks five different ones
         with torch.no_grad():

@@ -49,7 +49,7 @@ def test_one_map_for_all_classes_has_half_of_itself_on_what_is_asked_for(result)
 
 def test_grad_cams_share_follows_from_its_maps(result):
     runs, figure = result
-    index = torch.tensor(experiment("extra6").shown(runs[0].dataset, 200))
+    index = torch.tensor(experiment("extra6").judged_images(runs[0].dataset))
     index = index[pairs_of_classes(runs[0].dataset.test.labels[index])]
     shares = []
     for run in runs[4:]:
@@ -68,11 +68,11 @@ def test_every_picture_shows_two_images_of_different_classes(result):
     runs, figure = result
     test = runs[0].dataset.test
     labels = dict(zip(test.ids, test.labels.tolist(), strict=True))
-    assert len(figure.images) == experiment("extra6").rows
+    assert len(figure.images) == experiment("extra6").shown
     for id, picture in figure.images.items():
         left, right = id.split(" | ")
         assert labels[left] != labels[right]
         assert picture.shape == (3, 28, 56)
         image = test.images[test.ids.index(right)] / 255
         assert torch.equal(picture[..., 28:], image)
-    assert len(figure.drawing.panels) == 5 * experiment("extra6").rows
+    assert len(figure.drawing.panels) == 5 * experiment("extra6").shown

@@ -6,14 +6,13 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import check_text, command, photographs
+from helpers import check_text, command, load_drawing, photographs, set_options
 from PIL import Image
 
 from lficam.errors import InputError, MissingDataError
 from lficam.figures.agreement import stability_figure
 from lficam.figures.experiments import comparison, experiment
 from lficam.figures.grid import DPI
-from lficam.figures.outputs import load_drawing
 from lficam.figures.profiles import SETTINGS
 from lficam.figures.result import NOTEBOOK_DPI
 from lficam.paths import figures_dir, runs_dir
@@ -107,7 +106,7 @@ def compared(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LFICAM_FIGURES", str(root / "figures"))
         patch.setenv("LFICAM_RUNS", str(root / "runs"))
-        yield lambda capsys: command(patch, capsys, "compare", "folder", "--set", *map("=".join, overrides.items())), overrides
+        yield lambda capsys: command(patch, capsys, "compare", "folder", *set_options(**overrides)), overrides
 
 
 @pytest.fixture
@@ -159,7 +158,7 @@ def test_its_panels_are_the_maps_of_the_runs_in_order(made):
     _, plan = made
     drawing = load_drawing(json.loads(plan.file(".json").read_text()))
     runs = plan.runs()
-    shown = plan.shown(runs[0].dataset)
+    shown = plan.shown_images(runs[0].dataset)
     assert len(shown) == 4
     assert drawing.row_titles == [title for _ in shown for title in ("ABN", "LFI-CAM\nwithout FIN", "LFI-CAM")]
     panels = {(panel.row, panel.column): panel for panel in drawing.panels}

@@ -12,7 +12,7 @@ LEAST_MARGIN = 0.06
 def test_every_number_lies_where_it_was_measured(plan):
     found = numbers(pd.read_csv(file_of(plan, ".csv")))
     bounds = pd.read_csv(BOUNDS, index_col=["figure", "row", "quantity"])
-    measured = bounds[bounds.index.get_level_values("figure") == f"{plan.name}_{plan.slug}"]
+    measured = bounds[bounds.index.get_level_values("figure") == plan.stem]
     assert found.keys() == {key[1:] for key in measured.index}
     lowest, highest = measured.min(axis=1), measured.max(axis=1)
     margin = (highest - lowest).clip(lower=LEAST_MARGIN)
@@ -39,6 +39,6 @@ def test_a_number_far_off_is_caught(plan, shift):
     for (row, quantity), value in numbers(table).items():
         if quantity in ("pointing", "energy"):
             continue  # pointing moves by 0.3 between machines, energy is below 0.3 altogether
-        measured = bounds.loc[(f"{plan.name}_{plan.slug}", row, quantity)]
+        measured = bounds.loc[(plan.stem, row, quantity)]
         margin = max(measured.max() - measured.min(), LEAST_MARGIN)
         assert not measured.min() - margin <= value + shift <= measured.max() + margin

@@ -9,11 +9,11 @@ from lficam.figures.profiles import PROFILES, SETTINGS
 from lficam.reproduce.notebooks import executed
 
 
-def test_the_seed_has_one_table_and_six_figures_and_there_are_seven_more():
+def test_the_supplement_has_one_table_and_six_figures_and_there_are_seven_more():
     assert list(EXPERIMENTS) == ["table1", *(f"fig{k}" for k in range(1, 7)), *(f"extra{k}" for k in range(1, 8))]
 
 
-def test_the_embedded_figures_of_the_seed_need_25_trainings_and_the_others_13_more():
+def test_the_embedded_figures_of_the_supplement_need_25_trainings_and_the_others_13_more():
     ids = [config.run_id() for name in EXPERIMENTS for config in experiment(name).configs()]
     assert len(set(ids[: sum(len(experiment(name).configs()) for name in list(EXPERIMENTS)[:9])])) == 25
     assert len(set(ids)) == 25 + 4 + 4 + 5  # seeds 1 to 4 of ABN and LFI-CAM, all five without FIN
@@ -72,10 +72,10 @@ def test_shown_images_are_the_same_for_every_run():
     from lficam.data.datasets import load_dataset
 
     dataset = load_dataset("digits-stl10")
-    shown = experiment("fig5").shown(dataset)
+    shown = experiment("fig5").shown_images(dataset)
     assert len(set(shown)) == 6
-    assert shown == experiment("fig5").shown(dataset)
-    assert shown[:6] == experiment("fig3").shown(dataset)[:6]
+    assert shown == experiment("fig5").shown_images(dataset)
+    assert shown[:6] == experiment("fig3").shown_images(dataset)[:6]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def refuse(*arguments, **options):
 
 
 NEEDED = {"fig1": (2, 1), "fig2": (2, 1), "fig3": (2, 1), "fig4": (2, 1), "fig5": (2, 5), "fig6": (2, 5)}  # methods, settings
-SEED_TRUNKS = {"imagenet": "resnet50", "cifar100": "cifar_resnet110", "stl10": "resnet18", "catdog": "resnet18"}
+PUBLISHED_TRUNKS = {"imagenet": "resnet50", "cifar100": "cifar_resnet110", "stl10": "resnet18", "catdog": "resnet18"}
 
 
 @pytest.mark.parametrize("profile", list(PROFILES))
@@ -156,8 +156,8 @@ def test_every_figure_of_every_profile_can_be_configured_without_data(name, prof
     assert len({config.model_dump_json() for config in configs}) == len(configs)
     assert {config.epochs for config in configs} == {{"embedded": 8, "quick": 30, "paper": 300}[profile]}
     for config in configs:
-        assert config.dataset == ("digits-" if profile == "embedded" else "") + plan.seed_dataset
-        assert config.trunk == ("cifar_resnet8" if profile == "embedded" else SEED_TRUNKS[plan.seed_dataset])
+        assert config.dataset == ("digits-" if profile == "embedded" else "") + plan.supplement_dataset
+        assert config.trunk == ("cifar_resnet8" if profile == "embedded" else PUBLISHED_TRUNKS[plan.supplement_dataset])
         assert config.precision == ("float32" if profile == "embedded" else "bfloat16")
         assert (config.max_classes == config.max_per_class == 0) is ((profile, config.dataset) != ("quick", "imagenet"))
         assert config.pretrained is ((profile, config.dataset) == ("quick", "imagenet"))

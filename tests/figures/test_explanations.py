@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import REFERENCE, check_text, file_of
+from helpers import REFERENCE, check_text, file_of, load_drawing
 from PIL import Image
 
 from lficam.data.datasets import load_dataset
@@ -15,7 +15,6 @@ from lficam.figures.agreement import pair_matrix_figure
 from lficam.figures.charts import Chart, Dots, draw
 from lficam.figures.experiments import experiment
 from lficam.figures.grid import DPI, PAGE_WIDTH, Grid
-from lficam.figures.outputs import load_drawing
 from lficam.figures.result import NOTEBOOK_DPI
 from lficam.figures.verdicts import ACCURACY_MARGIN, judge_stability
 from lficam.metrics.bootstrap import Interval
@@ -72,7 +71,7 @@ def test_every_panel_has_the_right_image_caption_and_map(plan, record):
     seen = set()
     for panel in drawing.panels:
         image, run, cams = expected_panel(plan, panel, list(runs.values()))
-        i = plan.shown(dataset)[image]
+        i = plan.shown_images(dataset)[image]
         seen.add((panel.row, panel.column))
         assert panel.id == dataset.test.ids[i]
         if run is None:
@@ -84,7 +83,7 @@ def test_every_panel_has_the_right_image_caption_and_map(plan, record):
         assert ("×" in panel.caption) == bool(label != dataset.test.labels[i])
         assert np.array(panel.cam) == pytest.approx(cams[i, 0].numpy(), abs=1e-4)
     assert len(seen) == len(drawing.panels)
-    assert len(drawing.panels) == plan.rows * {"fig1": 4, "fig5": 11, "fig6": 11}.get(plan.name, 3)
+    assert len(drawing.panels) == plan.shown * {"fig1": 4, "fig5": 11, "fig6": 11}.get(plan.name, 3)
 
 
 def expected_panel(plan, panel, runs):

@@ -3,7 +3,7 @@ import torch
 from helpers import untrained_run
 
 from lficam.figures.experiments import experiment
-from lficam.figures.trust import CHECKED, JUDGED, faithfulness_figure, sanity_figure
+from lficam.figures.trust import faithfulness_figure, sanity_figure
 from lficam.metrics.baselines import baseline_maps, random_maps
 from lficam.metrics.faithfulness import faithfulness
 from lficam.metrics.localisation import localisation
@@ -30,7 +30,7 @@ def sane(runs):
 
 def judged(run, name):
     """One map's scores, made directly."""
-    index = experiment("extra4").shown(run.dataset, JUDGED)
+    index = experiment("extra4").judged_images(run.dataset)
     images, classes = run.inputs(index), run.explained.probabilities[index].argmax(1)
     cams = {
         "LFI-CAM's own map": run.explained.cam[index],
@@ -87,7 +87,7 @@ def test_the_classifier_does_not_change_a_map_made_before_it(sane):
 
 
 def test_the_last_stage_of_the_cascade_is_the_untrained_network(runs, sane):
-    index, own, between = experiment("extra5").shown(runs[0].dataset, CHECKED), [], []
+    index, own, between = experiment("extra5").judged_images(runs[0].dataset), [], []
     untrained = []
     for run in runs[4:]:
         images = run.inputs(index)

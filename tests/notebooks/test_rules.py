@@ -10,7 +10,6 @@ import pytest
 from lficam.figures import verdicts
 from lficam.figures.experiments import EXPERIMENTS
 from lficam.paths import repository
-from lficam.reproduce.notebooks import NOTEBOOKS
 
 FILES = sorted((repository() / "notebooks").glob("*.ipynb"))
 EXPLORER = "07_explorer"  # makes no figure
@@ -34,8 +33,7 @@ def code_cells(notebook):
 
 
 def test_there_is_one_for_every_figure():
-    assert [file.stem for file in FILES] == sorted({*NOTEBOOKS.values(), EXPLORER})
-    assert list(NOTEBOOKS) == list(EXPERIMENTS)
+    assert [file.stem for file in FILES] == sorted({*(plan.notebook for plan in EXPERIMENTS.values()), EXPLORER})
 
 
 def test_one_parameters_cell_with_the_two_parameters(notebook):
@@ -58,10 +56,10 @@ def test_kernel_is_python3(notebook):
 
 
 def test_it_opens_with_title_caption_and_what_to_look_for(file, notebook):
-    captions = [EXPERIMENTS[name].caption for name, stem in NOTEBOOKS.items() if stem == file.stem][:1]
+    captions = [plan.caption for plan in EXPERIMENTS.values() if plan.notebook == file.stem][:1]
     first = notebook.cells[0].source
     assert first.startswith("# ")
-    assert any(caption in first for caption in captions) or "**Not in the seed**" in first
+    assert any(caption in first for caption in captions) or "**Not in the supplement**" in first
     assert "*What to look for:*" in first
     assert "Claim C" in first or "judges no claim" in first
 
@@ -96,7 +94,7 @@ def test_its_text_puts_the_questions_as_the_verdicts_do(stem, questions):
     assert all(f"**{name}** " in text and f"{verdicts.QUESTIONS[name].margin:g}" in text for name in questions)
 
 
-def test_the_notebook_beyond_the_seed_states_every_question_with_its_margin():
+def test_the_notebook_beyond_the_supplement_states_every_question_with_its_margin():
     first = nbformat.read(repository() / "notebooks" / "08_faithfulness.ipynb", as_version=4).cells[0].source
     for name in ("E2", "E4", "E5", "E6", "E7", "E8"):
         (line,) = (line for line in first.splitlines() if line.startswith(f"- **{name}** "))

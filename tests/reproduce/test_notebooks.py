@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections import Counter
 
 import nbformat
 import numpy as np
@@ -16,8 +17,9 @@ from lficam.paths import figures_dir, runs_dir
 from lficam.progress import Progress
 from lficam.provenance import sha256
 from lficam.reproduce import notebooks
-from lficam.reproduce.notebooks import NOTEBOOKS, executed, is_current, make_figures
+from lficam.reproduce.notebooks import executed, is_current, make_figures
 from lficam.training import loop, runs
+from lficam.training.config import RunConfig
 
 
 def test_all_figures_are_made(outcome):
@@ -27,12 +29,21 @@ def test_all_figures_are_made(outcome):
 
 
 def test_exactly_the_promised_files_are_written(outcome):
-    stems = [f"{name}_{plan.slug}" for name, plan in EXPERIMENTS.items()]
-    expected = {f"{stem}{suffix}" for stem in stems for suffix in (".png", ".pdf", ".csv", ".json")} | {"REPORT.md", "report.html"}
-    expected |= {f"notebooks/{stem}.ipynb" for stem in NOTEBOOKS.values()}
+    plans = EXPERIMENTS.values()
+    expected = {f"{plan.stem}{suffix}" for plan in plans for suffix in (".png", ".pdf", ".csv", ".json")}
+    expected |= {f"notebooks/{plan.notebook}.ipynb" for plan in plans} | {"REPORT.md", "report.html"}
     folder = figures_dir() / "embedded"
     found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     assert found == expected
+
+
+def test_each_run_is_asked_for_its_id_once_to_see_whether_its_figures_are_current(outcome, monkeypatch):
+    asked, real = Counter(), RunConfig.run_id
+    monkeypatch.setattr(RunConfig, "run_id", lambda config: asked.update([config]) or real(config))
+    monkeypatch.setattr(notebooks, "fit_missing", lambda configs, jobs: {})
+    assert sorted(make_figures("embedded").kept) == sorted(EXPERIMENTS)
+    trained_for = Counter(config for name in EXPERIMENTS for config in experiment(name).configs())
+    assert asked == trained_for  # once a figure that needs it
 
 
 def test_a_second_call_makes_nothing_again(outcome, monkeypatch):
@@ -45,7 +56,8 @@ def test_a_figure_that_is_out_of_date_is_noticed(outcome, tmp_path, monkeypatch,
     shutil.copytree(figures_dir() / "embedded", tmp_path / "embedded")
     monkeypatch.setenv("LFICAM_FIGURES", str(tmp_path))
     plan = experiment("fig1")
-    assert is_current(plan)
+    ids = [config.run_id() for config in plan.configs()]
+    assert is_current(plan, ids)
     record = json.loads(file_of(plan, ".json").read_text())
     if damage == "png changed":
         file_of(plan, ".png").write_bytes(b"")
@@ -65,7 +77,7 @@ def test_a_figure_that_is_out_of_date_is_noticed(outcome, tmp_path, monkeypatch,
         content = nbformat.read(executed(plan), as_version=4)
         content.cells[-1].source += "  # changed"
         nbformat.write(content, executed(plan))
-    assert not is_current(plan)
+    assert not is_current(plan, ids)
 
 
 def test_a_failing_notebook_is_named_and_keeps_its_traceback_and_the_others_come_out(tmp_path, monkeypatch):
@@ -78,7 +90,9 @@ def test_a_failing_notebook_is_named_and_keeps_its_traceback_and_the_others_come
     )
     nbformat.write(broken, tmp_path / "00_architecture.ipynb")
     real = notebooks.notebook
-    monkeypatch.setattr(notebooks, "notebook", lambda name: tmp_path / "00_architecture.ipynb" if name == "table1" else real(name))
+    monkeypatch.setattr(
+        notebooks, "notebook", lambda plan: tmp_path / "00_architecture.ipynb" if plan.name == "table1" else real(plan)
+    )
     monkeypatch.setenv("LFICAM_FIGURES", str(tmp_path / "figures"))
     outcome = make_figures("embedded", ["table1", "fig1"])
     assert list(outcome.failed) == ["table1"]
@@ -103,7 +117,7 @@ def test_an_interrupted_or_failed_notebook_leaves_no_figure_that_passes_for_whol
     with pytest.raises(KeyboardInterrupt):
         make_figures("embedded", ["table1"])
     assert not plan.file(".json").exists()
-    assert not is_current(plan)
+    assert not is_current(plan, [])
 
 
 def test_a_training_that_diverges_fails_its_figure_alone(tmp_path, monkeypatch):
@@ -235,7 +249,7 @@ def test_the_report_shows_every_figure_verdict_and_table(outcome):
     text = outcome.report.read_text()
     for name, plan in EXPERIMENTS.items():
         record = json.loads(file_of(experiment(name), ".json").read_text())
-        assert f"({name}_{plan.slug}.png)" in text
+        assert f"({plan.stem}.png)" in text
         assert plan.caption in text
         assert all(verdict["reason"] in text for verdict in record["verdicts"])
     assert all(f"| {claim}: " in text for claim in STATEMENTS)
@@ -244,6 +258,6 @@ def test_the_report_shows_every_figure_verdict_and_table(outcome):
 def test_the_reference_was_not_touched(reference_before, outcome):
     assert {file.name: sha256(file) for file in REFERENCE.iterdir()} == reference_before
     names = {file.name for file in REFERENCE.iterdir()}
-    stems = {f"{name}_{plan.slug}" for name, plan in EXPERIMENTS.items()}
+    stems = {plan.stem for plan in EXPERIMENTS.values()}
     assert names == {f"{stem}{suffix}" for stem in stems for suffix in (".png", ".csv", ".json")} | {"REPORT.md", "synthetic.png"}
     assert not REFERENCE.is_relative_to(figures_dir())
