@@ -13,6 +13,7 @@ from torch import nn
 
 from lficam.cli.commands import main
 from lficam.data.datasets import load_dataset
+from lficam.data.files import ImageFiles
 from lficam.figures.charts import Bars, Chart, Dots, Lines
 from lficam.figures.grid import Grid, Panel
 from lficam.figures.plan import Experiment
@@ -139,6 +140,10 @@ def check_four_quarters(image, tolerance=0):
     corners = {"top left": (1, 1), "top right": (1, -2), "bottom left": (-2, 1), "bottom right": (-2, -2)}
     for (place, (row, column)), colour in zip(corners.items(), (RED, GREEN, BLUE, GREY), strict=True):
         assert np.abs(np.asarray(image[:, row, column]).astype(int) - colour).max() <= tolerance, place
+
+
+def images_of(paths, workers=0):
+    return ImageFiles(tuple(map(str, paths)), tuple(paths), torch.arange(len(paths)), workers)
 
 
 def flip_a_byte(file):

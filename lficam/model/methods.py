@@ -1,6 +1,7 @@
 """The methods that are compared: what each is called, and which model it is."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -12,14 +13,19 @@ class Method(NamedTuple):
     """One method.
 
     name: in a `RunConfig` and in the id of a run. title: in pictures and tables. short_title: where there is little room.
-    model: its class. fin: whether it learns the importance of its channels.
+    model: its class. options: what it is built with, beside a trunk and the number of classes.
     """
 
     name: str
     title: str
     short_title: str
-    model: type[LFICAM] | type[ABN]
-    fin: bool
+    model: type[nn.Module]
+    options: Mapping[str, Any] = {}
+
+    @property
+    def fin(self) -> bool:
+        """Whether it learns the importance of its channels."""
+        return self.model is LFICAM and self.options.get("fin", True)
 
     @property
     def splits_trunk(self) -> bool:
@@ -28,14 +34,14 @@ class Method(NamedTuple):
 
     def build(self, trunk: nn.Module, num_classes: int) -> nn.Module:
         """The untrained model around a trunk."""
-        return ABN(trunk, num_classes=num_classes) if self.splits_trunk else LFICAM(trunk, num_classes=num_classes, fin=self.fin)
+        return self.model(trunk, num_classes=num_classes, **self.options)
 
 
 METHODS = {
     method.name: method
     for method in (
-        Method("lfi-cam", "LFI-CAM", "LFI-CAM", LFICAM, fin=True),
-        Method("lfi-cam-without-fin", "LFI-CAM without FIN", "no FIN", LFICAM, fin=False),
-        Method("abn", "ABN", "ABN", ABN, fin=False),
+        Method("lfi-cam", "LFI-CAM", "LFI-CAM", LFICAM),
+        Method("lfi-cam-without-fin", "LFI-CAM without FIN", "no FIN", LFICAM, {"fin": False}),
+        Method("abn", "ABN", "ABN", ABN),
     )
 }

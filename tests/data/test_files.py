@@ -1,17 +1,16 @@
-"""Image files: decoded right, whatever they are; found out where they are damaged; cropped by worker processes."""
+"""Image files: found out where they are damaged; cropped by worker processes."""
 
 import errno
 import json
 import os
-import random
 import struct
-import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from helpers import BLUE, GREEN, RED, two_halves, write_image
+from damaged_images import DAMAGED
+from helpers import BLUE, RED, images_of, write_image
 from PIL import Image
 from torchvision.transforms import functional as T
 from torchvision.transforms import v2
@@ -19,7 +18,7 @@ from torchvision.transforms import v2
 from lficam.data import datasets, files
 from lficam.data.augmentation import AUGMENTATIONS, TEST_CROP, augment, kept_side
 from lficam.data.datasets import load_dataset
-from lficam.data.files import ImageFiles, find_unreadable, read_image
+from lficam.data.files import ImageFiles, find_unreadable
 from lficam.data.folders import list_folder, load_listing
 from lficam.errors import InputError
 from lficam.paths import runs_dir
@@ -39,177 +38,6 @@ def generator(seed=0):
 
 
 # --- decoding -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "JPEG", "png", "bmp", "gif", "webp", "tif"])
-def test_file_formats(suffix, tmp_path):
-    pixels, shape = read_image(write_image(tmp_path / f"image.{suffix}"), 16)
-    assert pixels.shape == (16, 16, 3)
-    assert pixels.dtype == np.uint8
-    assert np.abs(pixels.astype(int) - (120, 60, 30)).max() <= 6  # JPEG and the GIF palette lose a little
-    assert shape == (40, 40)
-
-
-def palette():
-    image = Image.new("P", (40, 40), 1)
-    image.putpalette([*RED, *GREEN, *BLUE])
-    return image
-
-
-@pytest.mark.parametrize(
-    ("image", "suffix", "expected", "tolerance"),
-    [
-        (Image.new("L", (40, 40), 77), "png", (77, 77, 77), 0),
-        (Image.new("L", (40, 40), 77), "jpg", (77, 77, 77), 1),
-        (Image.new("1", (40, 40), 1), "png", (255, 255, 255), 0),
-        (Image.new("LA", (40, 40), (77, 200)), "png", (77, 77, 77), 0),
-        (Image.new("RGBA", (40, 40), (*RED, 255)), "png", RED, 0),
-        (palette(), "png", GREEN, 0),
-        (palette(), "gif", GREEN, 0),
-        (Image.new("RGB", (40, 40), BLUE).convert("CMYK"), "jpg", BLUE, 6),
-    ],
-)
-def test_every_colour_mode_becomes_rgb(image, suffix, expected, tolerance, tmp_path):
-    file = write_image(tmp_path / f"image.{suffix}", image)
-    pixels, _ = read_image(file, 16)
-    assert pixels.shape == (16, 16, 3)
-    assert np.abs(pixels.astype(int) - expected).max() <= tolerance
-    streamed = next(images_of([file]).crops(28, "resized-crop-flip", 1, CPU)) * 255
-    assert (streamed - torch.tensor(expected).view(3, 1, 1)).abs().max() <= tolerance + 1e-3
-
-
-def test_sixteen_bits_a_pixel_become_eight(tmp_path):
-    grey = Image.fromarray(np.full((40, 40), 77 * 257, np.uint16))
-    pixels, _ = read_image(write_image(tmp_path / "image.png", grey), 16)
-    assert np.abs(pixels.astype(int) - 77).max() <= 1
-
-
-# Where the left half of the stored image belongs, by the EXIF standard's table of orientations.
-ORIENTATIONS = [(1, "left"), (2, "right"), (3, "right"), (4, "left"), (5, "top"), (6, "top"), (7, "bottom"), (8, "bottom")]
-
-
-@pytest.mark.parametrize(("orientation", "red"), ORIENTATIONS)
-@pytest.mark.parametrize("suffix", ["jpg", "png"])
-def test_photographs_are_turned_upright(orientation, red, suffix, tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    file = write_image(tmp_path / f"turned.{suffix}", two_halves(80, 40), exif=exif)
-    pixels, (height, width) = read_image(file, 16)
-    assert height / width == (0.5 if orientation <= 4 else 2)
-    streamed = (next(images_of([file]).crops(16, "resized-crop-flip", 1, CPU))[0] * 255).permute(1, 2, 0).numpy()
-    where = {"left": np.s_[:, :6], "right": np.s_[:, 10:], "top": np.s_[:6], "bottom": np.s_[10:]}
-    opposite = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
-    for image in (pixels, streamed):
-        assert np.abs(image[where[red]].astype(int) - RED).max() <= 12
-        assert np.abs(image[where[opposite[red]]].astype(int) - BLUE).max() <= 12
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png"])
-@pytest.mark.parametrize(("width", "height"), [(80, 40), (40, 120), (1500, 500), (300, 2000)])
-def test_a_photograph_is_squashed_and_its_shape_remembered(width, height, suffix, tmp_path):
-    pixels, shape = read_image(write_image(tmp_path / f"wide.{suffix}", two_halves(width, height)), 16)
-    assert pixels.shape == (16, 16, 3)
-    assert shape[1] / shape[0] == pytest.approx(width / height, rel=0.02)
-    assert np.abs(pixels[:, :7].astype(int) - RED).max() <= 12  # the whole width is there
-    assert np.abs(pixels[:, 9:].astype(int) - BLUE).max() <= 12
-
-
-def test_shapes_are_height_and_width(tmp_path):
-    for name in ("train/a/1.png", "train/b/1.png", "test/a/1.png", "test/b/1.png"):
-        write_image(tmp_path / name, two_halves(60, 30))
-    samples = load_dataset("folder", str(tmp_path), image_size=28).train
-    assert samples.shapes.tolist() == [[30, 60], [30, 60]]
-    assert samples.shapes.dtype == torch.float32
-
-
-def test_shrinking_averages_all_pixels(tmp_path):
-    stripes = Image.fromarray(np.tile(np.array([0, 0, 255, 255], np.uint8), (64, 64)))  # 256 wide
-    pixels, _ = read_image(write_image(tmp_path / "stripes.png", stripes), 32)
-    assert np.abs(pixels[:, 1:-1].astype(int) - 127.5).max() < 20  # no moire: picking pixels would give 0 and 255
-
-
-# --- damaged files --------------------------------------------------------------------------------------------------
-
-
-def whole_jpeg(file):
-    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    return write_image(file, Image.fromarray(noise)).read_bytes()
-
-
-def corrupt_png(file):
-    """Its header is whole, its pixels are not."""
-    data = bytearray(write_image(file, two_halves(64, 64)).read_bytes())
-    data[60:80] = bytes(20)
-    return bytes(data)
-
-
-def broken_exif(file):
-    """A turned photograph whose unit of resolution is a text, which Pillow reads but cannot write again."""
-    exif = Image.Exif()
-    exif[0x0112], exif[0x0128] = 6, 2
-    data = bytearray(exif.tobytes())
-    order = ">H" if b"MM" in data[:10] else "<H"
-    at = data.index(struct.pack(order, 0x0128))
-    data[at + 2 : at + 4] = struct.pack(order, 2)
-    return write_image(file, two_halves(64, 64), exif=bytes(data)).read_bytes()
-
-
-def endless_text(file):
-    """A PNG with a comment of four million letters in four thousand bytes."""
-    data = write_image(file).read_bytes()
-    body = b"zTXtComment\0\0" + zlib.compress(b"x" * 2**22)
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    return data[:33] + chunk + data[33:]  # after the header
-
-
-DAMAGED = {
-    "truncated.jpg": lambda file: whole_jpeg(file)[:1500],
-    "header.jpg": lambda file: whole_jpeg(file)[:30],
-    "text.jpg": lambda file: b"This is no image.\n",
-    "text.png": lambda file: b"This is no image.\n",
-    "empty.jpg": lambda file: b"",
-    "empty.png": lambda file: b"",
-    "corrupt.png": corrupt_png,
-    "page.jpg": lambda file: b"<!doctype html><title>404</title>",
-    "exif.jpg": broken_exif,
-    "endless.png": endless_text,
-}
-
-
-@pytest.mark.parametrize("name", DAMAGED)
-def test_an_unreadable_image_is_named(name, tmp_path):
-    file = tmp_path / name
-    file.write_bytes(DAMAGED[name](file))
-    with pytest.raises(InputError, match=rf"cannot read the image {file} \(.+\): replace or remove it") as caught:
-        read_image(file, 16)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_image_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"no image at .*gone\.jpg"):
-        read_image(tmp_path / "gone.jpg", 16)
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "bmp", "webp", "tif"])
-def test_whatever_happens_to_a_file_it_is_read_or_named(suffix, tmp_path):
-    """Bytes are changed at random and files cut off; Pillow has an error of its own for everything."""
-    numbers = random.Random(0)
-    exif = Image.Exif()
-    exif[0x0112], exif[0x0131], exif[0x011A] = 6, "software", 72.0
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
-    file = write_image(tmp_path / f"image.{suffix}", noise, exif=exif)
-    whole = file.read_bytes()
-    outcomes = []
-    for _ in range(150):
-        data = bytearray(whole[: numbers.randrange(len(whole))] if numbers.random() < 0.3 else whole)
-        for _ in range(numbers.randrange(6) if data else 0):
-            data[numbers.randrange(min(len(data), numbers.choice([100, 400, 10**6])))] = numbers.randrange(256)
-        file.write_bytes(data)
-        try:
-            outcomes.append(read_image(file, 16)[0].shape)
-        except InputError as error:
-            outcomes.append(str(file) in str(error))
-    assert set(outcomes) == {(16, 16, 3), True}
 
 
 @pytest.fixture
@@ -342,19 +170,6 @@ def test_a_fault_of_the_machine_is_raised_and_not_taken_for_a_damaged_image(numb
     assert len(list(own_store.glob("*.json"))) == 1
 
 
-def test_a_fault_of_the_machine_is_no_input_error_for_one_image_either(tmp_path, monkeypatch):
-    file = write_image(tmp_path / "whole.png")
-
-    def too_many(*arguments):
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Image, "open", too_many)
-        with pytest.raises(OSError, match="Too many open files"):
-            read_image(file, 16)
-    assert read_image(file, 16)[1] == (40, 40)
-
-
 def test_a_damaged_place_in_a_file_is_no_fault_of_the_machine(own_store, tmp_path):
     """A BigTIFF whose directory lies beyond what any disk holds; looking there is an OSError with a number."""
     file = write_image(tmp_path / "big.tif", big_tiff=True)
@@ -407,10 +222,6 @@ def test_only_images_that_are_used_are_checked(damaged, monkeypatch):
 
 
 # --- worker processes -----------------------------------------------------------------------------------------------
-
-
-def images_of(paths, workers=0):
-    return ImageFiles(tuple(map(str, paths)), tuple(paths), torch.arange(len(paths)), workers)
 
 
 @pytest.fixture
