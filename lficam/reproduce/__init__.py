@@ -1,7 +1,8 @@
 """All figures by one call, and what is written about them. In reading order:
 
 - `notebooks`: trains what is missing, executes the notebooks
-- `report`: what became of every claim
+- `findings`: what became of every claim, as data
 - `html`: the report as one HTML file
+- `report`: REPORT.md and report.html
 - `reference`: for maintainers: remakes what is committed
 """

@@ -1,0 +1,131 @@
+"""The report as data: what became of every claim, then every figure, from the files that are there."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from lficam.errors import InputError
+from lficam.figures.experiments import EXPERIMENTS
+from lficam.figures.outputs import SUFFIXES, code_digest
+from lficam.figures.tables import readable
+from lficam.figures.verdicts import QUANTITIES, STATEMENTS, Verdict
+from lficam.metrics.bootstrap import Interval
+
+# Stands below the claims.
+NOTE = (
+    "C1 to C3 are the seed's claims, E1 to E8 this project's own questions. Intervals hold 95 % of bootstrap means: over "
+    "images where one model is looked at, over images and models where there are several. Over three to five models they are "
+    "too narrow: where models differ much they hold the truth in 63 to 80 %, as simulated. The rules of the verdicts were "
+    "written before what they judge was measured; they stand with each figure."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as people read it; numbers, verdicts: names of the columns that hold numbers, and outcomes of verdicts."""
+
+    text: pd.DataFrame
+    numbers: Sequence[str]
+    verdicts: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure, as its files tell it.
+
+    label: such as "Figure 1". source: its data and profile. made: with which versions, hardware and trainings.
+    current: whether this version of the library made it. picture, record: its PNG and its JSON, beside the report.
+    """
+
+    label: str
+    title: str
+    caption: str
+    source: str
+    table: Table
+    verdicts: Sequence[Verdict]
+    made: str
+    current: bool
+    picture: Path
+    record: Path
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of the figures of one profile: heading -> figure, None where it was not made."""
+
+    title: str
+    figures: Mapping[str, Figure | None]
+
+    def claims(self) -> Table:
+        """One row for each verdict, in the order of the figures."""
+        rows = [
+            {
+                "claim": f"{verdict.claim}: {STATEMENTS[verdict.claim]}",
+                "figure": f"{figure.label}, {figure.source}",
+                "quantity": QUANTITIES[verdict.claim],
+                **_measured(verdict.measured),
+                "verdict": verdict.outcome,
+            }
+            for figure in self.figures.values()
+            if figure
+            for verdict in figure.verdicts
+        ]
+        return Table(pd.DataFrame(rows), numbers=["measured", "95 % interval"], verdicts=["verdict"])
+
+
+def _measured(interval: Interval | None) -> dict[str, str]:
+    if interval is None:
+        return {"measured": "", "95 % interval": ""}
+    mean, low, high = interval
+    return {"measured": f"{mean:.3f}", "95 % interval": f"[{low:.3f}, {high:.3f}]"}
+
+
+def gather(folder: Path, profile: str) -> Report:
+    """The report on all figures in `folder` whose files are whole. Raises InputError if there is none."""
+    figures = {}
+    for name, plan in EXPERIMENTS.items():
+        label = name.replace("table", "Table ").replace("fig", "Figure ").replace("extra", "Extra figure ")
+        file = folder / f"{plan.stem}.json"
+        whole = all(file.with_suffix(suffix).is_file() for suffix in SUFFIXES)
+        figures[f"{label}. {plan.title}"] = _figure(label, file) if whole else None
+    if not any(figures.values()):
+        raise InputError(f"there is no figure in {folder}: `lficam figures` makes them")
+    return Report(f"LFI-CAM's supplementary material, {profile} profile", figures)
+
+
+def _figure(label: str, file: Path) -> Figure:
+    record = json.loads(file.read_text())
+    table = pd.read_csv(file.with_suffix(".csv"))
+    text = readable(table)
+    return Figure(
+        label=label,
+        title=record["title"],
+        caption=record["caption"],
+        source=record["source"],
+        table=Table(text, [name for name in text if is_numeric_dtype(table[name]) and not is_bool_dtype(table[name])]),
+        verdicts=[_verdict(**verdict) for verdict in record["verdicts"]],
+        made=_made(record),
+        current=record["code"] == code_digest(),
+        picture=file.with_suffix(".png"),
+        record=file,
+    )
+
+
+def _verdict(claim: str, outcome: str, reason: str, measured: Sequence[float] | None = None) -> Verdict:
+    return Verdict(claim, outcome, reason, measured and Interval(*measured))
+
+
+def _made(record: Mapping[str, Any]) -> str:
+    environment = record["environment"]
+    hardware = environment["gpu"] or f"{environment['processor']}, {environment['cpus']} cores"
+    made = f"torch {environment['packages']['torch']}, {hardware}"
+    if record["runs"]:
+        made += f"; {len(record['runs'])} runs, {record['training_seconds']:.0f} s of training"
+        if left_out := record["runs"][0].get("data", {}).get("unreadable"):  # the same for all runs of a figure
+            made += f"; {len(left_out)} images that cannot be read were left out"
+    return made
