@@ -2,7 +2,7 @@
 
 - `notebooks`: trains what is missing, executes the notebooks
 - `findings`: what became of every claim, as data
-- `html`: the report as one HTML file
+- `html`: the same as one HTML file (report.html.jinja, report.css)
 - `report`: REPORT.md and report.html
 - `reference`: for maintainers: remakes what is committed
 """

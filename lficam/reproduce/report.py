@@ -5,7 +5,7 @@ from pathlib import Path
 from lficam.figures.tables import markdown
 from lficam.paths import atomic_file
 from lficam.reproduce.findings import NOTE, Figure, Report, Table, gather
-from lficam.reproduce.html import html_page
+from lficam.reproduce.html import render
 
 
 def write_report(folder: Path, profile: str) -> Path:
@@ -15,11 +15,9 @@ def write_report(folder: Path, profile: str) -> Path:
     """
     report = gather(folder, profile)
     target = folder / "REPORT.md"
-    text = _markdown(report)
-    page = html_page(text, folder, report.title)
-    for file, content in ((target, text), (folder / "report.html", page)):
+    for file, text in ((target, _markdown(report)), (folder / "report.html", render(report))):
         with atomic_file(file) as temporary:
-            temporary.write_text(content)
+            temporary.write_text(text)
     return target
 
 

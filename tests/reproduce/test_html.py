@@ -1,15 +1,26 @@
-"""The report as a page: read back by the parser of the standard library, and by simple searches."""
+"""The report as an HTML page: read back by the parser of the standard library, and by simple searches."""
 
 import base64
 import re
+import tomllib
+from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.resources import files
 
+import pandas as pd
 import pytest
 from PIL import Image
 
 from lficam.errors import InputError
-from lficam.reproduce.html import STYLE, html_page
+from lficam.figures.verdicts import Verdict
+from lficam.metrics.bootstrap import Interval
+from lficam.paths import repository
+from lficam.reproduce import report
+from lficam.reproduce.findings import NOTE, Figure, Report, Table
+from lficam.reproduce.html import render
 
+STYLE = (files("lficam.reproduce") / "report.css").read_text()
+HOSTILE = "<script>alert(1)</script> \"><img src=x onerror='alert(1)'> | & &lt; {{ 7 * 7 }} *a* `b`"
 VOID = {"meta", "img", "br", "hr", "wbr"}
 
 
@@ -51,38 +62,56 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture
-def page(tmp_path):
-    """Renders Markdown in a folder with two pictures of different kinds, one with a space in its name, and reads it back."""
+def figure(tmp_path):
+    """A figure with a picture, a table of text and numbers, and a verdict."""
     Image.new("RGB", (3, 2), (9, 8, 7)).save(tmp_path / "one.png")
-    Image.new("RGB", (2, 2), (1, 2, 3)).save(tmp_path / "a b.jpg")
+    return Figure(
+        label="Figure 1",
+        title="A title",
+        caption="What it shows.",
+        source="some data",
+        table=Table(pd.DataFrame({"map": ["a", "b"], "test_accuracy": ["0.5", ""]}), numbers=["test_accuracy"]),
+        verdicts=[Verdict("C1", "supported", "gain 0.25", Interval(0.25, 0.125, 0.5))],
+        made="torch 2.0",
+        current=True,
+        picture=tmp_path / "one.png",
+        record=tmp_path / "one.json",
+    )
 
-    def read(markdown):
-        reader = Reader()
-        reader.feed(html_page(markdown, tmp_path, "A <b>title</b> & more"))
-        reader.close()
-        assert reader.open == []
-        return reader
 
-    return read
+def html_of(*figures):
+    return render(Report("A <b>title</b> & more", {f"{figure.label}. {figure.title}": figure for figure in figures}))
 
 
-def test_every_picture_is_in_the_page(page, tmp_path):
-    reader = page('![first & *best*](one.png)\n\n![](<a b.jpg> "hint")\n\n![again](./one.png)')
-    first, second, again = reader.attributes("img")
-    for image, name, kind in ((first, "one.png", "png"), (second, "a b.jpg", "jpeg"), (again, "one.png", "png")):
+def page_of(*figures):
+    reader = Reader()
+    reader.feed(html_of(*figures))
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def page_of_table(figure, columns, **kinds):
+    """A page with this table alone; kinds: as for Table."""
+    return page_of(replace(figure, table=Table(pd.DataFrame(columns), **({"numbers": []} | kinds)), verdicts=[]))
+
+
+def test_every_picture_is_in_the_page(figure, tmp_path):
+    Image.new("RGB", (2, 2), (1, 2, 3)).save(tmp_path / "a b.png")
+    other = replace(figure, label="Figure 2", title='first & <best> "map"', picture=tmp_path / "a b.png")
+    images = page_of(figure, other).attributes("img")
+    for image, name in zip(images, ("one.png", "a b.png"), strict=True):
         head, _, data = image["src"].partition(",")
-        assert head == f"data:image/{kind};base64"
+        assert head == "data:image/png;base64"
         assert base64.b64decode(data, validate=True) == (tmp_path / name).read_bytes()
-    assert [first["alt"], second["alt"], second["title"]] == ["first & best", "", "hint"]
+    assert [image["alt"] for image in images] == ["A title", 'first & <best> "map"']
 
 
-def test_a_page_needs_nothing_else(page, tmp_path):
-    markdown = "# Report\n\n![x](one.png)\n\n[all numbers](one.json)\n\n## Two\n\n| a |\n| --- |\n| 1 |\n"
-    text = html_page(markdown, tmp_path, "t")
+def test_a_page_needs_nothing_else(figure):
+    text, reader = html_of(figure), page_of(figure)
     assert "http" not in text
     assert "url(" not in text
     assert "@import" not in text
-    reader = page(markdown)
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in reader.tags}
     assert all(value.startswith("data:") for _, attributes in reader.tags for key, value in attributes.items() if key == "src")
     assert {"href": "one.json"} in reader.attributes("a")  # beside the page, wherever both are
@@ -90,70 +119,121 @@ def test_a_page_needs_nothing_else(page, tmp_path):
     assert {"charset": "utf-8"} in reader.attributes("meta")
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in reader.attributes("meta")
     assert text.startswith("<!DOCTYPE html>\n")
-    assert reader.text("title") == ["A <b>title</b> & more"]
+    assert reader.text("title") == reader.text("h1") == ["A <b>title</b> & more"]
 
 
-def test_a_table_has_the_cells_of_the_markdown(page):
-    reader = page("| map | test_accuracy |\n| --- | --- |\n| a \\| b | 0.5 |\n| *c* < d |  |\n\n| e |\n| --- |\n")
-    assert reader.rows == [["map", "test_accuracy"], ["a | b", "0.5"], ["c < d", ""], ["e"]]
-    assert [attributes["scope"] for attributes in reader.attributes("th")] == ["col"] * 3
+def test_the_template_and_the_style_are_in_the_package():
+    project = tomllib.loads((repository() / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["lficam.reproduce"]
+    beside = [file for file in (repository() / "lficam" / "reproduce").iterdir() if file.is_file() and file.suffix != ".py"]
+    assert {file.name for file in beside} == {"report.html.jinja", "report.css"}
+    assert all(any(file.match(pattern) for pattern in patterns) for file in beside)
 
 
-def test_a_table_scrolls_in_a_container_of_its_own(page):
-    tags = [tag for tag, _ in page("| a |\n| --- |\n| 1 |").tags]
-    assert tags[tags.index("table") - 1] == "div"
+def test_a_table_has_the_cells_of_the_data(figure):
+    reader = page_of_table(figure, {"map": ["a | b", "*c* < d"], "test_accuracy": ["0.5", ""]})
+    assert reader.rows == [["map", "test_accuracy"], ["a | b", "0.5"], ["*c* < d", ""]]
+    assert [attributes["scope"] for attributes in reader.attributes("th")] == ["col"] * 2
+
+
+def test_a_table_scrolls_in_a_container_of_its_own_also_by_the_keyboard(figure):
+    tags = page_of_table(figure, {"a": ["1"]}).tags
+    name, attributes = tags[[tag for tag, _ in tags].index("table") - 1]
+    assert name == "div"
+    assert attributes == {"class": "table", "role": "group", "aria-label": "Table", "tabindex": "0"}
     assert re.search(r"^\.table \{[^}]*overflow-x: auto", STYLE, re.M)
 
 
-def test_a_column_of_numbers_is_told_from_text(page):
-    numbers = ["0.71 [0.65, 0.77]", "-0.02", "1e-05", "14x14", "−3 %", "nan", "–", ""]
-    texts = ["5 of 5", "(14, 14, 2048) → (2048)", "CONV-3", "similar"]
-    rows = [f"| {number} | {text} |" for number, text in zip(numbers, texts * 2, strict=True)]
-    reader = page("\n".join(["| number | a head of many words, not numbers |", "| --- | --- |", *rows]))
-    assert reader.classes("th") == [("number", "number"), ("a head of many words, not numbers", None)]
-    assert [kind for _, kind in reader.classes("td")[::2]] == ["number"] * 8
-    assert [kind for _, kind in reader.classes("td")[1::2]] == ["short", "long", "short", "short"] * 2
-    assert page("| empty |\n| --- |\n|  |").classes("th") == [("empty", None)]
+def test_names_of_columns_may_break_after_an_underscore(figure):
+    html = html_of(replace(figure, table=Table(pd.DataFrame({"a_<b>_c": ["d_e"]}), numbers=[])))
+    assert '<th scope="col">a_<wbr>&lt;b&gt;_<wbr>c</th>' in html
+    assert ">d_<wbr>e</td>" in html
 
 
-def test_html_in_the_markdown_is_text(page):
-    markup = "<script>alert(1)</script> <img src=x onerror=alert(1)>"
-    reader = page(f"{markup}\n\n<div>block</div>\n\n| a |\n| --- |\n| {markup} |\n\n## <i>head</i>\n\n[x](javascript:alert(1))")
-    assert not {"script", "img", "i"} & {tag for tag, _ in reader.tags}
-    assert reader.rows[1] == [markup]
-    assert markup in reader.text("p")[0]
-    assert reader.text("h2") == ["<i>head</i>"]
-    assert reader.attributes("a") == [{"href": "#i-head-i"}]
+@pytest.mark.parametrize("text", ["0.71 [0.65, 0.77]", "-0.02", "1e-05", "14x14", "", "nan", "none", "a number of many words"])
+def test_a_column_of_numbers_is_one_whatever_its_text(figure, text):
+    reader = page_of_table(figure, {"number": [text, "0.5"], "text": [text, "0.5"]}, numbers=["number"])
+    assert reader.classes("th") == [("number", "number"), ("text", None)]
+    assert [kind for _, kind in reader.classes("td")] == ["number", "short" if len(text) <= 20 else "long", "number", "short"]
 
 
-def test_the_contents_lead_to_every_section(page):
-    reader = page("# Top\n\nIntro.\n\n## One: `a_b`, *x*\n\n### Below\n\n## Same\n\n## Same\n\n## Same 2\n\n## Same\n\n## ?!\n")
-    ids = ["one-a_b-x", "same", "same-2", "same-2-2", "same-3", "section"]
+def test_numbers_are_right_aligned_on_one_line_and_long_texts_wrap(figure):
+    reader = page_of_table(figure, {"text": ["x" * 20, "x" * 21]})
+    assert [kind for _, kind in reader.classes("td")] == ["short", "long"]
+    assert ".number { text-align: right; }" in STYLE
+    assert "td.number, .short { white-space: nowrap; }" in STYLE
+
+
+@pytest.mark.parametrize("place", ["label", "title", "caption", "source", "made", "reason", "outcome", "column", "cell", "number"])
+def test_markup_in_the_data_is_text(figure, place):
+    def changed(text):
+        here = {name: text if name == place else name for name in ("reason", "outcome", "column", "cell", "number")}
+        table = pd.DataFrame({here["column"]: [here["cell"]], "n": [here["number"]]})
+        verdict = Verdict("C1", here["outcome"], here["reason"])
+        found = replace(figure, table=Table(table, numbers=["n"]), verdicts=[verdict])
+        return page_of(replace(found, **{place: text}) if hasattr(found, place) else found)
+
+    reader, harmless = changed(HOSTILE), changed("harmless")
+    assert [tag for tag, _ in reader.tags] == [tag for tag, _ in harmless.tags]
+    assert [set(attributes) for _, attributes in reader.tags] == [set(attributes) for _, attributes in harmless.tags]
+    (main,) = reader.text("main")
+    assert main.replace(HOSTILE, "harmless") == harmless.text("main")[0]
+    assert main.count(HOSTILE) == harmless.text("main")[0].count("harmless") > 0
+    assert not re.search("[^-a-z0-9_]", reader.attributes("h2")[0]["id"])
+
+
+def test_the_contents_lead_to_every_section(figure):
+    headings = ["Figure 1. One: `a_b`, *x*", "Figure 2. Not made?", "Figure 3. ABN's maps", "Figure 4. ?!"]
+    reader = Reader()
+    reader.feed(render(Report("t", dict(zip(headings, [figure, None, figure, None], strict=True)))))
+    ids = ["figure-1-one-a_b-x", "figure-2-not-made", "figure-3-abn-s-maps", "figure-4"]
     assert [attributes["id"] for attributes in reader.attributes("h2")] == ids
-    assert [attributes["href"] for attributes in reader.attributes("a")] == [f"#{name}" for name in ids]
-    assert reader.text("a") == reader.text("h2") == ["One: a_b, x", "Same", "Same", "Same 2", "Same", "?!"]
+    assert [attributes["href"] for attributes in reader.attributes("a")][:4] == [f"#{name}" for name in ids]
+    assert reader.text("a")[:4] == reader.text("h2") == headings
     order = [tag for tag, _ in reader.tags]
-    assert order.index("h1") < order.index("nav") < order.index("p")
+    assert order.index("h1") < order.index("nav") < order.index("div") < order.index("h2")
+    assert reader.attributes("nav") == [{"aria-label": "Contents"}]
+    assert reader.text("p").count("Not made.") == 2
 
 
-def test_the_contents_come_first_without_a_title_and_not_at_all_without_sections(page):
-    order = [tag for tag, _ in page("Intro.\n\n## One").tags]
-    assert order.index("main") < order.index("nav") < order.index("p")
-    assert page("# Only a title").attributes("nav") == []
-    assert page("").attributes("nav") == []
+def test_the_caption_is_a_quotation(figure):
+    reader = page_of(figure)
+    assert reader.text("blockquote") == ["What it shows."]
+    assert reader.text("em") == ["some data"]
+    assert "Made with torch 2.0. Everything else: one.json." in [text.replace("\n", " ") for text in reader.text("p")]
 
 
 @pytest.mark.parametrize("outcome", ["supported", "not supported", "inconclusive", "not measured"])
-def test_verdicts_have_a_class_of_their_own(page, outcome):
+def test_verdicts_have_a_class_of_their_own(figure, outcome):
     kind = outcome.replace(" ", "-")
-    reader = page(f"| v |\n| --- |\n| **{outcome}** |\n\n- **E12 {outcome}**: well {outcome}, **not quite {outcome}**, **bold**")
-    assert reader.classes("strong") == [
-        (outcome, f"verdict {kind}"),
-        (f"E12 {outcome}", f"verdict {kind}"),
-        (f"not quite {outcome}", None),
-        ("bold", None),
-    ]
+    text = Table(pd.DataFrame({"verdict": [outcome, f"E8 {outcome}"]}), numbers=[])  # in words: no verdict by itself
+    reader = page_of(replace(figure, table=text, verdicts=[Verdict("E8", outcome, f"**not quite {outcome}**")]))
+    assert reader.classes("strong") == [(outcome, f"verdict {kind}"), (f"E8 {outcome}", f"verdict {kind}")]
+    assert reader.text("li")[-1] == f"E8 {outcome}: **not quite {outcome}**."
+    assert reader.rows[1][-1] == outcome  # in the table of claims
     assert f".{kind} {{" in STYLE
+
+
+def test_a_report_without_verdicts(figure):
+    reader = page_of(replace(figure, verdicts=[]))
+    assert {"No figure that judges a claim has been made.", "This figure judges no claim."} <= set(reader.text("p"))
+    assert NOTE not in reader.text("p")
+    assert len(reader.attributes("table")) == 1
+    assert reader.attributes("strong") == reader.attributes("ul") == []
+
+
+def test_both_files_of_the_report_say_the_same(figure, tmp_path, monkeypatch):
+    older = replace(figure, verdicts=[], current=False)
+    found = Report("A title", {"Figure 1. A title": figure, "Figure 2. Other": None, "Figure 3. x": older})
+    monkeypatch.setattr(report, "gather", lambda folder, profile: found)
+    text = report.write_report(tmp_path, "quick").read_text()
+    text = re.sub(r"!\[.*?\]\(.*?\)|(?<=\])\(.*?\)", "", text)  # pictures, addresses
+    reader = Reader()
+    reader.feed((tmp_path / "report.html").read_text())
+    (main,), (contents,) = reader.text("main"), reader.text("nav")
+    assert re.findall(r"\w+", main.replace(contents, "")) == re.findall(r"\w+", text)
+    assert not re.search("[`*>|]", main)
+    assert reader.text("code") == ["one.json", "lficam figures", "one.json"]
 
 
 def luminance(colour):
@@ -172,7 +252,7 @@ def test_luminance_agrees_with_the_known_contrasts():
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_all_text_stands_out_from_its_ground(scheme):
     colours = dict(re.findall(r"--([\w-]+): (#\w+);", re.findall(r":root \{(.*?)\}", STYLE, re.S)[scheme]))
-    pairs = [(text, ground) for text in ("ink", "faint", "link") for ground in ("page", "band")]
+    pairs = [(text, ground) for text in ("ink", "faint", "link") for ground in ("ground", "band")]
     pairs += [(f"{name}", f"{name}-back") for name in ("supported", "refuted", "undecided")]
     for text, ground in pairs:
         dark, light = sorted(luminance(colours[name]) for name in (text, ground))
@@ -180,38 +260,8 @@ def test_all_text_stands_out_from_its_ground(scheme):
 
 
 @pytest.mark.parametrize("name", ["none.png", "sub/none.png", "sub"])
-def test_a_missing_picture_is_named(page, tmp_path, name):
+def test_a_missing_picture_is_named(figure, tmp_path, name):
     (tmp_path / "sub").mkdir()
-    with pytest.raises(InputError, match=rf"^the picture '{name}' is missing in "):
-        page(f"![x]({name})")
-
-
-@pytest.mark.parametrize(
-    "name", ["../out.png", "//host/out.png", "https://host/out.png", "data:image/png;base64,AAAA", "{}/out.png"]
-)
-def test_a_picture_from_elsewhere_is_named(tmp_path, name):
-    folder = tmp_path / "figures"
-    folder.mkdir()
-    Image.new("RGB", (1, 1)).save(tmp_path / "out.png")
-    name = name.format(tmp_path)
-    with pytest.raises(InputError, match=rf"^the picture '{re.escape(name)}' is not in {re.escape(str(folder))}:"):
-        html_page(f"![x]({name})", folder, "t")
-
-
-def test_a_file_that_is_no_picture_is_named(page, tmp_path):
-    (tmp_path / "one.csv").write_text("1")
-    with pytest.raises(InputError, match=r"^'one.csv' in .* is no picture by its suffix"):
-        page("![x](one.csv)")
-
-
-def test_the_current_folder_does_not_matter(tmp_path, monkeypatch):
-    Image.new("RGB", (3, 2)).save(tmp_path / "one.png")
-    (tmp_path / "elsewhere").mkdir()
-    pages = []
-    for folder in (tmp_path, tmp_path / "elsewhere"):
-        monkeypatch.chdir(folder)
-        pages.append(html_page("![x](one.png)", tmp_path, "t"))
-    assert pages[0] == pages[1]
-    with pytest.raises(InputError, match="missing"):
-        monkeypatch.chdir(tmp_path)
-        html_page("![x](one.png)", tmp_path / "elsewhere", "t")
+    picture = tmp_path / name
+    with pytest.raises(InputError, match=rf"^the picture '{picture.name}' is missing in .*: `lficam figures` makes it anew$"):
+        page_of(replace(figure, picture=picture))
