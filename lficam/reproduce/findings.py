@@ -18,7 +18,7 @@ from lficam.metrics.bootstrap import Interval
 
 # Stands below the claims.
 NOTE = (
-    "C1 to C3 are the seed's claims, E1 to E8 this project's own questions. Intervals hold 95 % of bootstrap means: over "
+    "C1 to C3 are the supplement's claims, E1 to E8 this project's own questions. Intervals hold 95 % of bootstrap means: over "
     "images where one model is looked at, over images and models where there are several. Over three to five models they are "
     "too narrow: where models differ much they hold the truth in 63 to 80 %, as simulated. The rules of the verdicts were "
     "written before what they judge was measured; they stand with each figure."

@@ -98,6 +98,11 @@ def test_a_report_without_verdicts(figure, tmp_path):
     assert NOTE not in text
 
 
+def test_the_papers_supplement_is_not_called_a_seed():
+    assert NOTE.startswith("C1 to C3 are the supplement's claims, E1 to E8 this project's own questions.")
+    assert "seed" not in NOTE
+
+
 def test_columns_of_numbers_are_those_that_hold_numbers(figure):
     figure()
     (found,) = filter(None, gather(figure().parent, "quick").figures.values())
