@@ -1,4 +1,4 @@
-"""The files of a figure: `<name>_<slug>.png`, `.pdf`, `.csv` and `.json`, the last with everything needed to draw it again."""
+"""The files of a figure: `<stem>.png`, `.pdf`, `.csv` and `.json`, the last with everything needed to draw it again."""
 
 import hashlib
 import json

@@ -58,7 +58,7 @@ def figure(tmp_path):
     """Writes the four files of a figure, its record changed in what is passed, and returns its JSON."""
 
     def write(name="fig1", **changed):
-        file = tmp_path / f"{name}_{EXPERIMENTS[name].slug}.json"
+        file = tmp_path / f"{EXPERIMENTS[name].stem}.json"
         Image.new("RGB", (3, 2)).save(file.with_suffix(".png"))
         file.with_suffix(".pdf").touch()
         file.with_suffix(".csv").write_text(TABLE)
