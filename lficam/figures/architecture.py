@@ -43,8 +43,8 @@ def fin_table() -> pd.DataFrame:
     with torch.device("meta"):
         model = LFICAM(trunk("resnet50"))
         shapes = _layer_shapes(model.fin, lambda: model(torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE)))
-    measured = []
-    for convolution, bn, relu in zip(model.fin[::3], model.fin[1::3], model.fin[2::3], strict=True):
+    layers, measured = list(model.fin), []
+    for convolution, bn, relu in zip(layers[::3], layers[1::3], layers[2::3], strict=True):
         (size_in, _), (_, size_out) = shapes[convolution], shapes[relu]
         layer = (
             f"CONV-(N{convolution.out_channels}, K{convolution.kernel_size[0]}, S{convolution.stride[0]}, "
