@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import ipywidgets
 from ipywidgets import HTML, Box, Dropdown, VBox, Widget
@@ -19,40 +20,6 @@ from lficam.model.methods import METHODS
 GRAD_CAM = "grad-cam"
 VIEWS = {"Maps": "methods", "Compare settings": "settings", "Inside the FIN": "fin", "Occlude": "occlusion"}
 
-# Below 800 px the three parts stand one below the other, the filters last, and the thumbnails are one line that can be scrolled.
-_STYLE = """
-.lficam-explorer { container-type: inline-size; width: 100%; }
-.lficam-explorer, .lficam-explorer .widget-box { overflow: visible; }
-.lficam-explorer .lficam-page { display: grid; grid-template-columns: minmax(0, 1fr); gap: 12px 16px; width: 100%; }
-.lficam-explorer .lficam-row { display: flex; flex-flow: row wrap; align-items: center; width: 100%; }
-.lficam-explorer .lficam-row > .lficam-wide { flex: 1 1 15rem; }
-.lficam-explorer .lficam-row > .widget-checkbox { margin-right: 5px; }
-.lficam-explorer .lficam-row > .lficam-colormap { max-width: 16rem !important; }
-.lficam-explorer .lficam-upload, .lficam-explorer .lficam-upload button { width: 100%; }
-.lficam-explorer .lficam-filters { order: 1; }
-.lficam-explorer .lficam-thumbnails { flex-wrap: nowrap; overflow-x: auto; }
-.lficam-explorer .lficam-thumbnails button { flex: none; }
-@container (min-width: 800px) {
-  .lficam-explorer .lficam-page { grid-template: auto 1fr / minmax(21rem, 1fr) minmax(0, 2.1fr); }
-  .lficam-explorer .lficam-filters { order: 0; }
-  .lficam-explorer .lficam-views { grid-area: 1 / 2 / 3 / 3; }
-  .lficam-explorer .lficam-thumbnails { flex-wrap: wrap; overflow: visible; }
-}
-.lficam-explorer .widget-html, .lficam-explorer .widget-html-content { height: auto; line-height: 1.35; }
-.lficam-explorer .lficam-help { color: var(--jp-ui-font-color2, #555); font-size: 12px; }
-.lficam-explorer .lficam-error { position: sticky; top: 0; width: 100%; z-index: 2; }
-.lficam-explorer .lficam-error [role=alert] { background: #fff0f0; border-left: 4px solid #b00020; color: #b00020; padding: 6px; }
-.lficam-explorer .lficam-screen { position: relative; width: 100%; }
-.lficam-explorer .lficam-waiting { cursor: progress; }
-.lficam-explorer .lficam-picture { background: #fff; display: block; height: auto; width: 100%; }
-.lficam-explorer .lficam-caption { clip-path: inset(50%); height: 1px; overflow: hidden; position: absolute; width: 1px; }
-.lficam-explorer button.lficam-thumbnail { background: #fff center 0 / 56px no-repeat; border: 2px solid #ccc; color: #222;
-  font-size: 11px; line-height: 1.1; overflow-wrap: anywhere; padding: 58px 0 2px; white-space: normal; }
-.lficam-explorer button.lficam-thumbnail.lficam-chosen { border-color: #0b5fa5; box-shadow: 0 0 0 2px #0b5fa5; font-weight: bold; }
-.lficam-explorer button:focus-visible { outline: 3px solid #0b5fa5; }
-.lficam-explorer .widget-toggle-buttons { height: auto; }
-"""
-
 
 class Controls:
     """Every control is an attribute; `widget` is all of them.
@@ -66,7 +33,8 @@ class Controls:
         self._make_choice()
         self._make_drawing()
         self._make_parts()
-        style = HTML(f"<style>{_STYLE}</style>", layout={"display": "none"})
+        css = Path(__file__).with_name("explorer.css").read_text()
+        style = HTML(f"<style>{css}</style>", layout={"display": "none"})
         filters, views = VBox(self._filters()).add_class("lficam-filters"), VBox(self._views()).add_class("lficam-views")
         self.page = Box([VBox(self._choice()), filters, views]).add_class("lficam-page")
         self.widget = VBox([style, self.error, self.offer.widget, self.page]).add_class("lficam-explorer")
