@@ -84,12 +84,13 @@ class ImageFiles:
     def _batches(
         self, samples: list[tuple[int, int]], transform: torch.nn.Module, batch_size: int, device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor]]:
+        batches = math.ceil(len(samples) / batch_size)
         loader = torch.utils.data.DataLoader(
             _Crops(self.files, self.labels, transform),
             batch_size,
             sampler=samples,
             collate_fn=_batch,
-            num_workers=min(self.workers, math.ceil(len(samples) / batch_size)),  # no more than there are batches
+            num_workers=min(self.workers, batches) if batches > 1 else 0,  # for one alone this process would wait
             pin_memory=device.type == "cuda",
             generator=torch.Generator(),  # its own, else it draws from the global one
         )

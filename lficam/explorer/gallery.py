@@ -17,7 +17,6 @@ from torch import Tensor
 
 from lficam.data.augmentation import evaluation_crop, kept_side
 from lficam.data.decoding import check_upload, read_quietly
-from lficam.data.files import ImageFiles
 from lficam.data.samples import shuffled
 from lficam.errors import InputError, MissingDataError
 from lficam.figures.agreement import maps_of
@@ -161,10 +160,7 @@ def picture(run_id: str, image_key: str) -> Tensor:
         pixels, shape = _read(image_key, kept_side(size, augmentation))
         images = torch.tensor(pixels).permute(2, 0, 1).unsqueeze(0)
         return evaluation_crop(images, torch.tensor([shape], dtype=torch.float32), size, augmentation)[0]
-    shown = run.dataset.test.take([_position(run_id, image_key)])
-    if isinstance(shown, ImageFiles):
-        shown = replace(shown, workers=0)  # to start a process takes longer than to read one image
-    return next(shown.crops(size, augmentation, 1, torch.device("cpu")))[0]
+    return run.pictures([_position(run_id, image_key)])[image_key]
 
 
 def true_class(run_id: str, image_key: str) -> str | None:
