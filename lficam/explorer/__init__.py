@@ -1,7 +1,8 @@
 """See what trained models look at: widgets in JupyterLab, a web page through Voilà. In reading order:
 
 - `state`: everything that a picture depends on, as plain values
-- `gallery`: runs, test images, and pictures of one's own
+- `own_pictures`: pictures of one's own
+- `gallery`: runs and their test images
 - `answers`: what runs say about one picture, computed once
 - `sentences`: the same in words and numbers
 - `canvas`: a page in inches, and what can be drawn on it

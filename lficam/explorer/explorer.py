@@ -22,7 +22,8 @@ from lficam.data.decoding import too_large
 from lficam.errors import InputError
 from lficam.explorer.answers import channels
 from lficam.explorer.controls import GRAD_CAM, Controls, comparable
-from lficam.explorer.gallery import ORDERS, UPLOAD, Entry, add_upload, browse, entries, run_of
+from lficam.explorer.gallery import ORDERS, Entry, browse, entries, run_of
+from lficam.explorer.own_pictures import UPLOAD, add_upload
 from lficam.explorer.render import caption, panel_at, render, save_view
 from lficam.explorer.state import State, page_width
 from lficam.explorer.widgets import choose_from, show, small

@@ -1,24 +1,18 @@
-"""What there is to look at: the trained runs of a profile, their test images, and pictures of one's own.
+"""What there is to look at: the trained runs of a profile and their test images. The last few models are kept."""
 
-Models and data sets are loaded once and kept. Uploaded pictures stay in memory alone, the last few of them.
-"""
-
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from lficam.data.augmentation import evaluation_crop, kept_side
-from lficam.data.decoding import check_upload, read_quietly
 from lficam.data.samples import shuffled
 from lficam.errors import InputError, MissingDataError
+from lficam.explorer.own_pictures import UPLOAD, own_picture
 from lficam.figures.agreement import maps_of
 from lficam.figures.experiments import EXPERIMENTS, experiment
 from lficam.metrics.stability import pairwise_stability
@@ -26,11 +20,8 @@ from lficam.training.config import RunConfig
 from lficam.training.runs import Run, is_stored, load_record, load_run
 
 ORDERS = ("shuffled", "least stable first")
-UPLOAD = "upload:"  # what the key of an uploaded picture starts with
-KEPT_UPLOADS = 20
 
 _configs: dict[str, RunConfig] = {}  # the caller's, by run id: they know where the data lies now
-_uploads: dict[str, bytes] = {}  # key -> a file that can be read, oldest first
 
 
 class Entry(NamedTuple):
@@ -155,11 +146,8 @@ def picture(run_id: str, image_key: str) -> Tensor:
     Do not write into it: it is kept. Raises InputError if there is no such image.
     """
     run = run_of(run_id)
-    size, augmentation = run.config.image_size, run.config.augmentation
     if image_key.startswith(UPLOAD):
-        pixels, shape = _read(image_key, kept_side(size, augmentation))
-        images = torch.tensor(pixels).permute(2, 0, 1).unsqueeze(0)
-        return evaluation_crop(images, torch.tensor([shape], dtype=torch.float32), size, augmentation)[0]
+        return own_picture(image_key, run.config.image_size, run.config.augmentation)
     return run.pictures([_position(run_id, image_key)])[image_key]
 
 
@@ -181,26 +169,3 @@ def _position(run_id: str, image_id: str) -> int:
 @lru_cache(maxsize=64)
 def _positions(run_id: str) -> dict[str, int]:
     return {id: i for i, id in enumerate(run_of(run_id).dataset.test.ids)}
-
-
-def add_upload(name: str, content: bytes) -> str:
-    """Keep a picture of one's own in memory, the last 20 of them; returns the key by which it is shown, "upload:" and a SHA-256.
-
-    name: of the file, for the message if it is refused; it is not kept.
-    Raises InputError for a content that `decoding.check_upload` refuses.
-    """
-    content = bytes(content)
-    key = UPLOAD + hashlib.sha256(content).hexdigest()
-    readable = _uploads.pop(key, None) or check_upload(name, content)
-    _uploads[key] = readable
-    while len(_uploads) > KEPT_UPLOADS:
-        del _uploads[next(iter(_uploads))]
-    return key
-
-
-@lru_cache(maxsize=64)
-def _read(key: str, side: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """An uploaded picture as `read_image` returns it."""
-    if key not in _uploads:
-        raise InputError(f"your picture is no longer kept (the last {KEPT_UPLOADS} are): upload it again")
-    return read_quietly(_uploads[key], side)

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from lficam.explorer.canvas import Page
-from lficam.explorer.gallery import UPLOAD, run_of
+from lficam.explorer.gallery import run_of
+from lficam.explorer.own_pictures import UPLOAD
 from lficam.explorer.sentences import subject
 from lficam.explorer.state import State, check
 from lficam.explorer.views import SCENES

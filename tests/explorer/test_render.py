@@ -14,7 +14,8 @@ from tiny_runs import encoded, noise
 from lficam.errors import InputError
 from lficam.explorer import answers
 from lficam.explorer import render as render_module
-from lficam.explorer.gallery import add_upload, browse, run_of
+from lficam.explorer.gallery import browse, run_of
+from lficam.explorer.own_pictures import add_upload
 from lficam.explorer.render import caption, draw_view, panel_at, render, save_view
 from lficam.explorer.state import COLOR_MAPS, TITLES, WIDTHS, State
 from lficam.figures.grid import DPI

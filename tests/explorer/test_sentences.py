@@ -12,7 +12,8 @@ from tiny_runs import encoded, noise
 
 from lficam.explorer import sentences
 from lficam.explorer.answers import answer, channels, compared, grad_cam, with_channels
-from lficam.explorer.gallery import add_upload, browse, run_of
+from lficam.explorer.gallery import browse, run_of
+from lficam.explorer.own_pictures import add_upload
 from lficam.explorer.sentences import (
     Prediction,
     agreement,

@@ -9,7 +9,8 @@ from helpers import photographs, write_image
 from PIL import Image
 
 from lficam.errors import InputError
-from lficam.explorer.gallery import add_upload, picture, run_of
+from lficam.explorer.gallery import picture, run_of
+from lficam.explorer.own_pictures import add_upload
 from lficam.explorer.state import COLOR_MAPS, TITLES, WIDTHS, State, check, page_width
 from lficam.figures.experiments import experiment
 from lficam.training.config import RunConfig

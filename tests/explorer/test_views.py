@@ -14,7 +14,8 @@ from tiny_runs import encoded, noise
 from lficam.explorer import sentences
 from lficam.explorer.answers import answer, box_of, compared, grad_cam, hidden, with_channels
 from lficam.explorer.canvas import Page
-from lficam.explorer.gallery import add_upload, picture, run_of
+from lficam.explorer.gallery import picture, run_of
+from lficam.explorer.own_pictures import add_upload
 from lficam.explorer.render import draw_view
 from lficam.explorer.sentences import agreement, setting, similarity
 from lficam.explorer.state import TITLES, WIDTHS
