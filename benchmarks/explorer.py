@@ -21,6 +21,7 @@ from PIL import Image
 from lficam.explorer import Explorer
 from lficam.explorer.controls import VIEWS
 from lficam.explorer.render import _drawn
+from lficam.metrics.map_names import GRAD_CAM
 
 IMAGES = 10
 rows = []
@@ -76,7 +77,7 @@ for view in VIEWS.values():
     timed(view, "own picture", *[partial(explorer.upload.receive, "own.jpg", picture) for picture in pictures])
     if view in ("methods", "occlusion"):
         timed(view, "a map fewer, a map more", *change(explorer.maps["abn"], False, True))
-        timed(view, "Grad-CAM away, back", *change(explorer.maps["grad-cam"], False, True))
+        timed(view, "Grad-CAM away, back", *change(explorer.maps[GRAD_CAM], False, True))
     if view == "settings":
         timed(view, "another method, first", *change(explorer.compared, choices(explorer.compared)[-1]))
         timed(view, "back", *change(explorer.compared, choices(explorer.compared)[0]))

@@ -82,7 +82,7 @@ def with_channels(run_id: str, image: str, k: int, keep: bool) -> Answer:
 def channels(run_id: str) -> int | None:
     """K, the channels that an LFI-CAM weighs by what it has learned; None for a run of another method."""
     run = run_of(run_id)
-    return run.model.num_features if run.config.method == "lfi-cam" else None
+    return run.model.num_features if METHODS[run.config.method].fin else None
 
 
 def ranked(importance: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """The explorer's controls: what each is called, what it means in a line, where it stands. What they do is in `explorer.py`."""
 
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import ipywidgets
@@ -9,22 +7,22 @@ from ipywidgets import HTML, Box, Dropdown, VBox, Widget
 
 from lficam.data.decoding import FORMATS, MOST_BYTES
 from lficam.explorer.first_runs import Offer
-from lficam.explorer.gallery import ORDERS, Entry
+from lficam.explorer.gallery import ORDERS
 from lficam.explorer.screen import Screen
 from lficam.explorer.state import COLOR_MAPS
 from lficam.explorer.thumbnails import Thumbnails
 from lficam.explorer.upload import Upload
 from lficam.explorer.widgets import RedLine, button, group, labelled, line, row, slider, tick
+from lficam.metrics.map_names import GRAD_CAM
 from lficam.model.methods import METHODS
 
-GRAD_CAM = "grad-cam"
 VIEWS = {"Maps": "methods", "Compare settings": "settings", "Inside the FIN": "fin", "Occlude": "occlusion"}
 
 
 class Controls:
     """Every control is an attribute; `widget` is all of them.
 
-    maps: method or "grad-cam" -> its checkbox. parts: the controls that only some views have, each with these views.
+    maps: method or `GRAD_CAM` -> its checkbox. parts: the controls that only some views have, each with these views.
     """
 
     def __init__(self) -> None:
@@ -77,7 +75,7 @@ class Controls:
         self.saved = line("").add_class("lficam-saved")
 
     def _make_parts(self) -> None:
-        self.maps = {method: tick(METHODS[method].title) for method in METHODS} | {GRAD_CAM: tick("Grad-CAM")}
+        self.maps = {method: tick(METHODS[method].title) for method in METHODS} | {GRAD_CAM: tick(GRAD_CAM)}
         self.compared = labelled(Dropdown, "Compared", "compared")
         self.k = labelled(ipywidgets.IntSlider, "Channels", "k", value=8, min=1, max=64)
         self.keep = labelled(Dropdown, "Use", "keep", options={"only these": True, "all but these": False})
@@ -108,23 +106,3 @@ class Controls:
             row([self.save, self.saved]),
             line("Save: the picture as PNG, with what it was made from: models, image and every control."),
         ]
-
-
-def comparable(found: Sequence[Entry]) -> dict[str, tuple[str, ...]]:
-    """Models of one data set and method that differ in setting, or in seed, alone: "LFI-CAM: 5 settings" -> their run ids.
-
-    Where a method has several such groups, their names say which: "LFI-CAM: 5 settings, seed 3".
-    """
-    groups = {}  # (method, what differs, what does not) -> run ids
-    for method in METHODS:
-        own = [(*entry.variant.partition(", seed ")[::2], entry.run_id) for entry in found if entry.method == method]
-        for seed in dict.fromkeys(seed for _, seed, _ in own):
-            groups[method, "settings", f"seed {seed or 0}"] = tuple(id for _, other, id in own if other == seed)
-        for setting in dict.fromkeys(setting for setting, *_ in own):
-            groups[method, "seeds", setting] = tuple(id for other, _, id in own if other == setting)
-    groups = {key: ids for key, ids in groups.items() if len(ids) > 1}
-    alike = Counter(key[:2] for key in groups)
-    return {
-        f"{METHODS[method].title}: {len(ids)} {what}" + (f", {common}" if alike[method, what] > 1 else ""): ids
-        for (method, what, common), ids in groups.items()
-    }

@@ -21,12 +21,13 @@ from lficam.data.datasets import dataset_info
 from lficam.data.decoding import too_large
 from lficam.errors import InputError
 from lficam.explorer.answers import channels
-from lficam.explorer.controls import GRAD_CAM, Controls, comparable
-from lficam.explorer.gallery import ORDERS, Entry, browse, entries, run_of
+from lficam.explorer.controls import Controls
+from lficam.explorer.gallery import ORDERS, Entry, browse, comparable, entries, run_of
 from lficam.explorer.own_pictures import UPLOAD, add_upload
 from lficam.explorer.render import caption, panel_at, render, save_view
 from lficam.explorer.state import State, page_width
 from lficam.explorer.widgets import choose_from, show, small
+from lficam.metrics.map_names import GRAD_CAM
 from lficam.model.methods import METHODS
 from lficam.paths import figures_dir
 
@@ -91,17 +92,17 @@ class Explorer(Controls):
         if view == "settings":
             chosen = self.compared.value or ()
         elif view == "fin":
-            chosen = [id for method, id in runs.items() if method == "lfi-cam"]
+            chosen = [id for method, id in runs.items() if METHODS[method].fin]
         else:
             chosen = [id for method, id in runs.items() if self.maps[method].value]
-        explained = next((id for method, id in runs.items() if method != "abn"), "")  # with the FIN, if there is one
+        explained = [id for method, id in runs.items() if not METHODS[method].splits_trunk]  # with the FIN first
         if not chosen:
             raise InputError(_NOTHING_CHOSEN[view])
         return State(
             image=image or self._image,
             runs=tuple(chosen),
             view=view,
-            grad_cam=explained if self.maps[GRAD_CAM].value else "",
+            grad_cam=explained[0] if explained and self.maps[GRAD_CAM].value else "",
             threshold=self.threshold.value,
             opacity=self.opacity.value,
             color_map=self.color_map.value,
@@ -246,16 +247,18 @@ class Explorer(Controls):
 
     def _fill_variant(self) -> None:
         runs = self._runs()
-        for method, box in self.maps.items():
-            show(box, method in runs or (method == GRAD_CAM and bool(runs.keys() - {"abn"})))
+        for method in METHODS:
+            show(self.maps[method], method in runs)
+        show(self.maps[GRAD_CAM], not all(METHODS[method].splits_trunk for method in runs))
         self._fill_view()
 
     def _fit_channels(self) -> None:
         """So many channels can be kept, one to all of them, or dropped, none to all but one."""
-        if "lfi-cam" in (runs := self._runs()):
-            with self._quietly():
-                low = int(self.keep.value)
-                self.k.min, self.k.max = low, channels(runs["lfi-cam"]) - 1 + low
+        for method, id in self._runs().items():
+            if METHODS[method].fin:
+                with self._quietly():
+                    count = channels(id)
+                    self.k.min, self.k.max = (1, count) if self.keep.value else (0, count - 1)
 
     def _fill_view(self) -> None:
         for part, views in self.parts:

@@ -14,10 +14,12 @@ from ipywidgets import HTML, VBox
 from lficam.errors import InputError
 from lficam.explorer.widgets import RedLine, button, labelled, show
 from lficam.figures.experiments import experiment
+from lficam.model.methods import METHODS
 from lficam.training.config import RunConfig
 
 _TRAIN = """
 import json, sys
+from lficam.model.methods import METHODS
 from lficam.training.config import RunConfig
 from lficam.errors import InputError
 from lficam.training.runs import fit_or_load_all
@@ -32,7 +34,7 @@ _EPOCH = re.compile(r"run (\d+) of (\d+) \S+ epoch (\d+)/(\d+) ")  # how a line 
 def small_set(overrides: Mapping[str, Any]) -> list[RunConfig]:
     """Enough of the embedded profile for every view: the three methods under one setting, and LFI-CAM under a second one."""
     first = [config for config in experiment("extra3", "embedded", overrides).configs() if config.seed == 0]
-    settings = [config for config in experiment("fig5", "embedded", overrides).configs() if config.method == "lfi-cam"]
+    settings = [config for config in experiment("fig5", "embedded", overrides).configs() if METHODS[config.method].fin]
     return [*first, next(config for config in settings if config not in first)]
 
 

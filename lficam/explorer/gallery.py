@@ -1,5 +1,6 @@
 """What there is to look at: the trained runs of a profile and their test images. The last few models are kept."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -16,6 +17,7 @@ from lficam.explorer.own_pictures import UPLOAD, own_picture
 from lficam.figures.agreement import maps_of
 from lficam.figures.experiments import EXPERIMENTS, experiment
 from lficam.metrics.stability import pairwise_stability
+from lficam.model.methods import METHODS
 from lficam.training.config import RunConfig
 from lficam.training.runs import Run, is_stored, load_record, load_run
 
@@ -25,17 +27,18 @@ _configs: dict[str, RunConfig] = {}  # the caller's, by run id: they know where 
 
 
 class Entry(NamedTuple):
-    """One trained run, without its model.
-
-    variant: what tells it from others of its method, "lr 0.1, batch 32, decay 0.0001"; with its seed, unless that is 0.
-    test_accuracy: share in [0, 1].
-    """
+    """One trained run, without its model. setting: its hyper-parameters, as `RunConfig.setting`."""
 
     run_id: str
     dataset: str
     method: str
-    variant: str
-    test_accuracy: float
+    setting: str
+    seed: int
+
+    @property
+    def variant(self) -> str:
+        """What tells it from others of its method: "lr 0.1, batch 32, decay 0.0001"; with its seed, unless that is 0."""
+        return f"{self.setting}, seed {self.seed}" if self.seed else self.setting
 
 
 def entries(profile: str = "embedded", overrides: Mapping[str, Any] | None = None) -> list[Entry]:
@@ -45,36 +48,54 @@ def entries(profile: str = "embedded", overrides: Mapping[str, Any] | None = Non
     Figures whose data is missing or that the overrides do not fit, and damaged runs, are left out. Raises InputError for an unknown
     profile, or overrides that no figure with trainings can have.
     """
-    found, fits, refused = {}, False, None
-    for name in EXPERIMENTS:
+    found = {}
+    for config in _planned(profile, overrides):
+        id = config.run_id()
+        if id in found or not is_stored(id):
+            continue
         try:
-            configs = experiment(name, profile, overrides).configs()
-        except MissingDataError:
-            fits = True
+            load_record(id)
+        except InputError:  # damaged; `lficam runs` says so
             continue
-        except InputError as error:
-            refused = refused or error
-            continue
-        fits = fits or bool(configs)
-        for config in configs:
-            id = config.run_id()
-            if id in found or not is_stored(id):
-                continue
-            try:
-                accuracy = load_record(id).metrics["test_accuracy"]
-            except InputError:  # damaged; `lficam runs` says so
-                continue
-            _configs[id] = config
-            found[id] = Entry(id, config.dataset, config.method, variant(config), accuracy)
-    if refused and not fits:
-        raise refused
+        _configs[id] = config
+        found[id] = Entry(id, config.dataset, config.method, config.setting, config.seed)
     return list(found.values())
 
 
-def variant(config: RunConfig) -> str:
-    """What tells a run from others of its method: "lr 0.1, batch 32, decay 0.0001", and its seed, unless that is 0."""
-    seed = f", seed {config.seed}" if config.seed else ""
-    return f"lr {config.lr:g}, batch {config.batch_size}, decay {config.weight_decay:g}{seed}"
+def _planned(profile: str, overrides: Mapping[str, Any] | None) -> list[RunConfig]:
+    """The trainings of the figures whose data is there and that the overrides fit. Raises as `entries` does."""
+    configs, without_data, refused = [], False, []
+    for name in EXPERIMENTS:
+        try:
+            configs += experiment(name, profile, overrides).configs()
+        except MissingDataError:
+            without_data = True
+        except InputError as error:
+            refused.append(error)
+    if refused and not configs and not without_data:
+        raise refused[0]
+    return configs
+
+
+def comparable(found: Sequence[Entry]) -> dict[str, tuple[str, ...]]:
+    """Runs of one data set and method that differ in setting, or in seed, alone: "LFI-CAM: 5 settings" -> their ids.
+
+    Where a method has several such groups, their names say which: "LFI-CAM: 5 settings, seed 3".
+    """
+    groups = {}  # (method, what differs, what does not) -> run ids
+    for method in METHODS:
+        own = [entry for entry in found if entry.method == method]
+        for seed in dict.fromkeys(entry.seed for entry in own):
+            groups[method, "settings", f"seed {seed}"] = tuple(entry.run_id for entry in own if entry.seed == seed)
+        for setting in dict.fromkeys(entry.setting for entry in own):
+            groups[method, "seeds", setting] = tuple(entry.run_id for entry in own if entry.setting == setting)
+    groups = {key: ids for key, ids in groups.items() if len(ids) > 1}
+    alike = Counter((method, what) for method, what, _ in groups)
+    named = {}
+    for (method, what, common), ids in groups.items():
+        name = f"{METHODS[method].title}: {len(ids)} {what}"
+        named[f"{name}, {common}" if alike[method, what] > 1 else name] = ids
+    return named
 
 
 def run_of(run_id: str) -> Run:

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from lficam.data.datasets import dataset_info
 from lficam.explorer.answers import Answer, Box, answer, box_of, channels, compared, grad_cam, iou_matrix, ranked, with_channels
-from lficam.explorer.gallery import run_of, true_class, variant
+from lficam.explorer.gallery import run_of, true_class
 from lficam.explorer.state import State
 from lficam.metrics.importance import effective_channels
+from lficam.metrics.map_names import GRAD_CAM
 from lficam.model.methods import METHODS
 from lficam.training.runs import Run
 
@@ -48,7 +49,7 @@ def shown_maps(state: State, box: Box | None = None, most: int = 1) -> list[Show
         run = run_of(state.grad_cam)
         predicted = top_classes(run, state.image, answer(run.id, state.image, box).probabilities)
         cam = compared(run.id, grad_cam(run.id, state.image, box))
-        maps.append(Shown(f"Grad-CAM of\n{METHODS[run.config.method].title}", cam, predicted))
+        maps.append(Shown(f"{GRAD_CAM} of\n{METHODS[run.config.method].title}", cam, predicted))
     return maps
 
 
@@ -61,7 +62,10 @@ def titles(state: State) -> list[str]:
 
 def setting(run: Run) -> str:
     """A run's hyper-parameters, and its seed unless that is 0, one a line."""
-    return variant(run.config).replace(", ", "\n")
+    lines = list(run.config.hyperparameters)
+    if run.config.seed:
+        lines.append(f"seed {run.config.seed}")
+    return "\n".join(lines)
 
 
 def subject(state: State) -> str:

@@ -90,7 +90,7 @@ def check(state: State) -> None:
     if state.view == "fin" and channels(state.runs[0]) is None:
         method = METHODS[runs[0].config.method].title
         raise InputError(f"{method} has no Feature Importance Network to look into: choose a run of {METHODS['lfi-cam'].title}")
-    if state.shows_grad_cam and runs[-1].config.method == "abn":
+    if state.shows_grad_cam and METHODS[runs[-1].config.method].splits_trunk:
         raise InputError("Grad-CAM is made of an LFI-CAM: choose a run of LFI-CAM or LFI-CAM without FIN for it")
     first, *others = (picture(run.id, state.image) for run in runs)
     if not all(torch.equal(first, other) for other in others):

@@ -16,15 +16,15 @@ from PIL import Image
 
 from lficam.errors import InputError
 from lficam.explorer import explorer as module
-from lficam.explorer.controls import comparable
 from lficam.explorer.explorer import Explorer
 from lficam.explorer.first_runs import small_set, train_elsewhere
-from lficam.explorer.gallery import Entry, browse, entries, run_of, thumbnail, true_class
+from lficam.explorer.gallery import browse, entries, run_of, thumbnail, true_class
 from lficam.explorer.screen import Screen
 from lficam.explorer.state import State
 from lficam.explorer.thumbnails import A_PAGE
 from lficam.explorer.upload import Upload
 from lficam.figures.experiments import experiment
+from lficam.metrics.map_names import GRAD_CAM
 from lficam.model.methods import METHODS
 from lficam.paths import figures_dir, repository
 from lficam.training.runs import fit_or_load_all, stored_ids
@@ -139,7 +139,7 @@ def test_the_state_is_what_the_controls_say(explorer):
     }
     image = browse(runs["lfi-cam"])[0]
     assert explorer.state() == State(image, tuple(runs[method] for method in METHODS), grad_cam=runs["lfi-cam"])
-    explorer.maps["lfi-cam-without-fin"].value = explorer.maps["grad-cam"].value = False
+    explorer.maps["lfi-cam-without-fin"].value = explorer.maps[GRAD_CAM].value = False
     for control, value in OTHERS.items():
         getattr(explorer, control).value = value
     chosen = (runs["lfi-cam"], runs["abn"])
@@ -189,12 +189,12 @@ def test_nothing_but_drawing_happens_while_a_slider_moves(explorer, monkeypatch)
     assert picture(explorer) != before
 
 
-@pytest.mark.parametrize("method", [*METHODS, "grad-cam"])
+@pytest.mark.parametrize("method", [*METHODS, GRAD_CAM])
 def test_a_map_is_shown_if_it_is_ticked(explorer, method):
     before, state = picture(explorer), explorer.state()
     explorer.maps[method].value = False
     assert picture(explorer) != before
-    if method == "grad-cam":
+    if method == GRAD_CAM:
         assert explorer.state().runs == state.runs
         assert not explorer.state().grad_cam
     else:
@@ -377,29 +377,6 @@ def test_settings_of_one_method_are_compared(explorer):
     assert list(explorer.compared.options) == ["LFI-CAM: 2 settings"]
     explorer.view.value = "settings"
     assert [run_of(id).config.batch_size for id in explorer.state().runs] == [32, 16]
-
-
-def test_what_can_be_compared():
-    def entry(run, method, variant):
-        return Entry(run, "digits-stl10", method, variant, 0.9)
-
-    found = [
-        entry("a", "abn", FIRST),
-        entry("b", "lfi-cam", FIRST),
-        entry("c", "lfi-cam", SECOND),
-        entry("d", "lfi-cam", f"{FIRST}, seed 3"),
-        entry("e", "lfi-cam", f"{SECOND}, seed 3"),
-        entry("f", "lfi-cam", f"{FIRST}, seed 10"),
-        entry("g", "lfi-cam-without-fin", f"{FIRST}, seed 1"),
-        entry("h", "lfi-cam-without-fin", f"{FIRST}, seed 2"),
-    ]
-    assert comparable(found) == {
-        "LFI-CAM: 2 settings, seed 0": ("b", "c"),
-        "LFI-CAM: 2 settings, seed 3": ("d", "e"),
-        f"LFI-CAM: 3 seeds, {FIRST}": ("b", "d", "f"),
-        f"LFI-CAM: 2 seeds, {SECOND}": ("c", "e"),
-        "LFI-CAM without FIN: 2 seeds": ("g", "h"),
-    }
 
 
 def test_all_channels_can_be_kept_and_all_but_one_dropped(explorer):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lficam.errors import InputError, MissingDataError
 from lficam.explorer import gallery
-from lficam.explorer.gallery import browse, entries, picture, run_of, thumbnail, true_class, variant
+from lficam.explorer.gallery import Entry, browse, comparable, entries, picture, run_of, thumbnail, true_class
 from lficam.figures.experiments import experiment
 from lficam.metrics.similarity import iou
 from lficam.model.cam import resize_map
@@ -33,7 +33,8 @@ def test_entries_are_the_trained_runs_of_the_figures_each_once_in_their_order(ru
                 expected.append(config.run_id())
     assert [entry.run_id for entry in found] == expected
     first = next(entry for entry in found if entry.run_id == runs["lfi-cam"][0])
-    assert first[1:] == ("digits-stl10", "lfi-cam", "lr 0.1, batch 32, decay 0.0001", 0.55)
+    assert first[1:] == ("digits-stl10", "lfi-cam", "lr 0.1, batch 32, decay 0.0001", 0)
+    assert {entry.seed for entry in found if entry.method == "lfi-cam-without-fin"} == {0, 1}
 
 
 def test_damaged_runs_are_left_out(tmp_path, monkeypatch):
@@ -84,9 +85,35 @@ def test_an_unknown_profile_is_refused():
 
 
 def test_the_variant_names_what_differs():
-    config = RunConfig(dataset="digits-stl10", trunk="cifar_resnet8", lr=0.05, batch_size=16, weight_decay=5e-4)
-    assert variant(config) == "lr 0.05, batch 16, decay 0.0005"
-    assert variant(config.model_copy(update={"seed": 3})) == "lr 0.05, batch 16, decay 0.0005, seed 3"
+    entry = Entry("a", "digits-stl10", "lfi-cam", "lr 0.05, batch 16, decay 0.0005", 0)
+    assert entry.variant == "lr 0.05, batch 16, decay 0.0005"
+    assert entry._replace(seed=3).variant == "lr 0.05, batch 16, decay 0.0005, seed 3"
+
+
+FIRST, SECOND = "lr 0.1, batch 32, decay 0.0001", "lr 0.1, batch 16, decay 0.0005"
+
+
+def test_what_can_be_compared():
+    def entry(run, method, setting, seed=0):
+        return Entry(run, "digits-stl10", method, setting, seed)
+
+    found = [
+        entry("a", "abn", FIRST),
+        entry("b", "lfi-cam", FIRST),
+        entry("c", "lfi-cam", SECOND),
+        entry("d", "lfi-cam", FIRST, 3),
+        entry("e", "lfi-cam", SECOND, 3),
+        entry("f", "lfi-cam", FIRST, 10),
+        entry("g", "lfi-cam-without-fin", FIRST, 1),
+        entry("h", "lfi-cam-without-fin", FIRST, 2),
+    ]
+    assert comparable(found) == {
+        "LFI-CAM: 2 settings, seed 0": ("b", "c"),
+        "LFI-CAM: 2 settings, seed 3": ("d", "e"),
+        f"LFI-CAM: 3 seeds, {FIRST}": ("b", "d", "f"),
+        f"LFI-CAM: 2 seeds, {SECOND}": ("c", "e"),
+        "LFI-CAM without FIN: 2 seeds": ("g", "h"),
+    }
 
 
 def test_a_run_is_loaded_once_and_shares_its_data(runs):
