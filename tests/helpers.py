@@ -1,4 +1,5 @@
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -193,6 +194,17 @@ def untrained_run(method, seed=0, images=12, accuracy=0.8, **setting):
 def set_options(**fields):
     """Fields of RunConfig as the command line takes them."""
     return [part for name, value in fields.items() for part in ("--set", f"{name}={value}")]
+
+
+def processes_of_session(session):
+    """Ids of the processes, other than those that have ended and that nobody has asked about. Reads /proc."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, _, its_session = file.read_text().rpartition(")")[2].split()[:4]
+            if int(its_session) == session and state != "Z":
+                found.append(int(file.parent.name))
+    return found
 
 
 class Done(NamedTuple):

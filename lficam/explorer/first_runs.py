@@ -1,10 +1,6 @@
 """The few small models that the explorer trains where there are none yet, and the button that does it."""
 
-import json
-import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Thread
 from typing import Any
 
@@ -15,20 +11,9 @@ from lficam.errors import InputError
 from lficam.explorer.widgets import RedLine, button, labelled, show
 from lficam.figures.experiments import experiment
 from lficam.model.methods import METHODS
+from lficam.training.checkpoint import Record
 from lficam.training.config import RunConfig
-
-_TRAIN = """
-import json, sys
-from lficam.model.methods import METHODS
-from lficam.training.config import RunConfig
-from lficam.errors import InputError
-from lficam.training.runs import fit_or_load_all
-try:
-    fit_or_load_all([RunConfig(**config) for config in json.loads(sys.argv[1])])
-except InputError as error:
-    sys.exit(str(error))
-"""
-_EPOCH = re.compile(r"run (\d+) of (\d+) \S+ epoch (\d+)/(\d+) ")  # how a line of `progress.Progress` begins
+from lficam.training.runs import fit_elsewhere, missing
 
 
 def small_set(overrides: Mapping[str, Any]) -> list[RunConfig]:
@@ -38,24 +23,25 @@ def small_set(overrides: Mapping[str, Any]) -> list[RunConfig]:
     return [*first, next(config for config in settings if config not in first)]
 
 
-def train_elsewhere(configs: Sequence[RunConfig]) -> Iterator[tuple[float, str]]:
-    """Train what the store lacks, in a process of its own, so that this one stays free to answer; it ends with the iteration.
+def train_elsewhere(configs: Sequence[RunConfig], on_epoch: Callable[[float, str], None]) -> None:
+    """Train what the store lacks, in a process beside this one, which stays free to answer.
 
-    Yields after every epoch the share that is done and words on it. Raises InputError with the last words of a failure.
+    on_epoch: called after every epoch with the share that is done and words on it; what it raises ends the training.
+    Raises InputError for whatever keeps one of them from being trained.
     """
-    command, line = [sys.executable, "-c", _TRAIN, json.dumps([config.model_dump() for config in configs])], ""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        try:
-            for line in process.stdout:
-                if epoch := _EPOCH.match(line):
-                    run, runs, done, epochs = map(int, epoch.groups())
-                    yield (run - 1 + done / epochs) / runs, f"Training model {run} of {runs}"
-        except GeneratorExit:
-            process.terminate()
-            raise
-    if process.returncode:
-        reason = line.strip() or f"exit code {process.returncode}"
-        raise InputError(f"the training failed: {reason}; mend this, then press the button again")
+    try:
+        lacking = missing(configs)
+        number = {id: k for k, id in enumerate(lacking, 1)}
+
+        def epoch_ended(id: str, record: Record) -> None:
+            done = number[id] - 1 + record["epoch"] / lacking[id].epochs
+            on_epoch(done / len(lacking), f"Training model {number[id]} of {len(lacking)}")
+
+        for error in fit_elsewhere(configs, epoch_ended).values():
+            raise error
+    except Exception as error:
+        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"the training failed: {reason}; mend this, then press the button again") from error
 
 
 class Offer:
@@ -87,9 +73,11 @@ class Offer:
     def _train(self, configs: Sequence[RunConfig]) -> None:
         with self.error.watch("training"):
             try:
-                for share, self.progress.description in train_elsewhere(configs):
-                    self.progress.value = share
+                train_elsewhere(configs, self._on_epoch)
             finally:
                 self.train.disabled = False
                 show(self.progress, False)
             self.then()
+
+    def _on_epoch(self, share: float, words: str) -> None:
+        self.progress.description, self.progress.value = words, share

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers import processes_of_session
 from PIL import Image
 
 from lficam.errors import InputError
@@ -185,17 +186,6 @@ if __name__ == "__main__":
     with Progress({id: 1000 for id in "abcd"}) as progress:
         fit_in_workers(slow, {id: sys.argv[1] for id in "abcd"}, 2, progress.epoch)
 """
-
-
-def processes_of_session(session):
-    """Ids of the processes, other than those that have ended and that nobody has asked about."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, _, _, its_session = file.read_text().rpartition(")")[2].split()[:4]
-            if int(its_session) == session and state != "Z":
-                found.append(int(file.parent.name))
-    return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
