@@ -19,7 +19,7 @@ from ipywidgets import Dropdown
 from PIL import Image
 
 from lficam.explorer import Explorer
-from lficam.explorer.controls import VIEWS
+from lficam.explorer.controls import VIEW_BUTTONS
 from lficam.explorer.render import _drawn
 from lficam.metrics.map_names import GRAD_CAM
 
@@ -66,7 +66,7 @@ explorer = Explorer()
 rows.append(("methods", "open, first", 1, *[round(1000 * (perf_counter() - start))] * 2))
 pictures = [own_picture(number) for number in range(IMAGES)]
 shares = np.linspace(0.1, 0.9, IMAGES).tolist()
-for view in VIEWS.values():
+for view in VIEW_BUTTONS.values():
     if view != explorer.view.value:
         timed(view, "another view, first", *change(explorer.view, view))
     timed(view, "another image", *[button.click for button in explorer.thumbnails.buttons[1 : IMAGES + 1]])

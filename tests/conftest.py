@@ -6,7 +6,7 @@ import tiny_runs
 import torch
 from helpers import REFERENCE, file_of
 
-from lficam.explorer.gallery import browse
+from lficam.explorer.gallery import browse, network_of
 from lficam.explorer.state import State
 from lficam.figures.experiments import EXPERIMENTS, experiment
 from lficam.figures.plan import Experiment
@@ -59,7 +59,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[s
 @pytest.fixture(scope="module")
 def images(runs: dict[str, tuple[str, ...]]) -> list[str]:
     """Ids of their test images."""
-    return browse(runs["lfi-cam"][0])
+    return browse(network_of(runs["lfi-cam"][0]))
 
 
 @pytest.fixture(scope="module")

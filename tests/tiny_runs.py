@@ -8,7 +8,7 @@ import torch
 from helpers import with_random_statistics
 from PIL import Image
 
-from lficam.explorer.gallery import browse
+from lficam.explorer.gallery import browse, network_of
 from lficam.explorer.state import TITLES, State
 from lficam.figures.experiments import experiment
 from lficam.paths import atomic_folder, runs_dir
@@ -51,7 +51,7 @@ def store_all():
 def states(ids):
     """One state a view, on a picture that the first run predicts wrongly: one run of each method, or all of LFI-CAM."""
     one_each = tuple(ids[method][0] for method in ("lfi-cam", "lfi-cam-without-fin", "abn"))
-    image = browse(one_each[0], wrong_only=True)[0]
+    image = browse(network_of(one_each[0]), wrong_only=True)[0]
     chosen = {"settings": ids["lfi-cam"], "fin": one_each[:1]}
     return {view: State(image, chosen.get(view, one_each), view) for view in TITLES}
 

@@ -1,11 +1,12 @@
-"""See what trained models look at: widgets in JupyterLab, a web page through Voilà. In reading order:
+"""See what trained models look at: widgets, in JupyterLab and through Voilà. In reading order:
 
 - `state`: everything that a picture depends on, as plain values
 - `own_pictures`: pictures of one's own
-- `gallery`: runs and their test images
-- `answers`: what runs say about one picture, computed once
-- `sentences`: the same in words and numbers
+- `answers`: what a trained run sees of a picture and says about it, computed once
+- `gallery`: the trained runs and their test images
 - `canvas`: a page in inches, and what can be drawn on it
+- `scene`: the objects behind a state's ids, found once
+- `sentences`: what a scene shows, in words and numbers
 - `views`: the four views
 - `render`: a state becomes a PNG
 - `explorer`: the explorer itself

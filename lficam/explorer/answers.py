@@ -1,35 +1,41 @@
-"""What trained runs say about one picture, and when something of it is changed; each answer is computed once and kept.
+"""What a trained run sees of one picture and says about it, also when something of it is changed.
 
 Channels are kept or dropped in the order of their importance, and a grey square hides a part of the picture (occlusion: Zeiler,
 Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014).
 """
 
 import math
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from inspect import signature
+from io import BytesIO
 from typing import NamedTuple
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from lficam.data.augmentation import normalize
 from lficam.errors import InputError
-from lficam.explorer.gallery import picture, run_of
+from lficam.explorer.own_pictures import UPLOAD, own_picture
 from lficam.metrics.baselines import baseline_maps
 from lficam.metrics.map_names import GRAD_CAM
 from lficam.metrics.similarity import iou
 from lficam.model.cam import Explanation, resize_map
 from lficam.model.devices import device_of
-from lficam.model.methods import METHODS
+from lficam.model.methods import METHODS, Method
 from lficam.training.runs import Run
 
-KEPT = 256  # answers; of a large network one takes up to 1.6 MB
+KEPT = 32  # pictures and answers a network; of a large one an answer takes up to 1.6 MB, the network itself 700
+THUMBNAILS = 1024  # of up to 10 kB
+SIDE = 56  # pixels of a thumbnail
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right, in pixels
 
 
 class Answer(NamedTuple):
-    """What a run says about one picture; float32 on the CPU.
+    """What a network says about one picture; float32 on the CPU.
 
     probabilities: (C,). cam: (1, u, v) in [0, 1]. importance: (K,), None for ABN. features: (K, u, v), None of a changed picture.
     """
@@ -40,59 +46,130 @@ class Answer(NamedTuple):
     features: Tensor | None
 
 
-@lru_cache(maxsize=KEPT)
-@torch.inference_mode()
-def answer(run_id: str, image: str, box: Box | None = None) -> Answer:
-    """What a run says about a picture, inside the box hidden by the data set's mean colour. Raises InputError if there is none."""
-    run = run_of(run_id)
-    said = _answer(run.model.explain(_input(run, image, box)))
-    return said if box is None else said._replace(features=None)  # the larger part, and nobody looks at it
+def kept(most: int) -> Callable[[Callable], Callable]:
+    """Each answer of a method is computed once, the last `most` are kept: with the object, so that they go when it goes."""
+
+    def decorate(method: Callable) -> Callable:
+        parameters, name = signature(method), f"_kept_{method.__name__}"
+
+        @wraps(method)
+        def ask(self: object, *args: object, **kwargs: object) -> object:
+            asked = parameters.bind(self, *args, **kwargs)
+            asked.apply_defaults()
+            question, answers = asked.args[1:], vars(self).setdefault(name, {})  # oldest first
+            answers[question] = answers.pop(question) if question in answers else method(self, *question)
+            while len(answers) > most:
+                del answers[next(iter(answers))]
+            return answers[question]
+
+        return ask
+
+    return decorate
 
 
-@lru_cache(maxsize=KEPT)
-def grad_cam(run_id: str, image: str, box: Box | None = None) -> Tensor:
-    """Grad-CAM of an LFI-CAM run for the class that it predicts: (1, u, v) in [0, 1]. Raises InputError if there is no picture."""
-    run = run_of(run_id)
-    predicted = answer(run_id, image, box).probabilities.argmax().view(1)
-    return baseline_maps(GRAD_CAM, run.model, _input(run, image, box), predicted)[0]
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A trained run as the explorer uses it. An image is the id of a test image, or the key of an upload.
 
-
-@lru_cache(maxsize=KEPT)
-@torch.inference_mode()
-def with_channels(run_id: str, image: str, k: int, keep: bool) -> Answer:
-    """What an LFI-CAM says when only the k most important channels count, or (keep=False) all but these.
-
-    The weights need not sum to 1 again: the map is scaled to [0, 1] in any case.
-    Raises InputError for a run without learned importance, or if no channel would be left.
+    Do not write into a tensor that is returned: it is kept.
     """
-    run, learned = run_of(run_id), answer(run_id, image)
-    if (count := channels(run_id)) is None:
-        method = METHODS[run.config.method].title
-        raise InputError(f"{method} has no learned importance of its channels: choose a run of {METHODS['lfi-cam'].title}")
-    lowest, highest = (1, count) if keep else (0, count - 1)
-    if not lowest <= k <= highest:
-        raise InputError(f"k={k} of {count} channels to {'keep' if keep else 'drop'}: expected {lowest} to {highest}")
-    order = ranked(learned.importance)
-    importance = learned.importance.clone()
-    importance[order[k:] if keep else order[:k]] = 0
-    there = device_of(run.model)
-    return _answer(run.model.attend(learned.features[None].to(there), importance[None].to(there)))
 
+    run: Run
 
-def channels(run_id: str) -> int | None:
-    """K, the channels that an LFI-CAM weighs by what it has learned; None for a run of another method."""
-    run = run_of(run_id)
-    return run.model.num_features if METHODS[run.config.method].fin else None
+    @property
+    def method(self) -> Method:
+        return METHODS[self.run.config.method]
+
+    @property
+    def channels(self) -> int | None:
+        """K, the channels that an LFI-CAM weighs by what it has learned; None for a run of another method."""
+        return self.run.model.num_features if self.method.fin else None
+
+    @kept(KEPT)
+    def picture(self, image: str) -> Tensor:
+        """What the network sees before it is normalised: (3, s, s) in [0, 1]. Raises InputError if there is no such image."""
+        if image.startswith(UPLOAD):
+            return own_picture(image, self.run.config.image_size, self.run.config.augmentation)
+        return self.run.pictures([self._position(image)])[image]
+
+    def hidden(self, image: str, box: Box | None) -> Tensor:
+        """The picture (3, s, s) in [0, 1], inside the box the data set's mean colour, which is 0 to the network."""
+        shown = self.picture(image)
+        if box is None:
+            return shown
+        top, left, bottom, right = box
+        shown = shown.clone()
+        shown[:, top:bottom, left:right] = torch.tensor(self.run.mean, dtype=shown.dtype).view(3, 1, 1)
+        return shown
+
+    @kept(THUMBNAILS)
+    def thumbnail(self, image: str) -> bytes:
+        """The picture as PNG of 56 pixels a side; a small one is enlarged without blurring it."""
+        pixels = self.picture(image).mul(255).round().byte().permute(1, 2, 0).numpy()
+        resampling = Image.Resampling.NEAREST if len(pixels) < SIDE else Image.Resampling.BOX
+        png = BytesIO()
+        Image.fromarray(pixels).resize((SIDE, SIDE), resampling).save(png, format="png")
+        return png.getvalue()
+
+    def true_class(self, image: str) -> str | None:
+        """The class of a test image; of an uploaded picture nobody knows it. Raises InputError if there is no such image."""
+        return None if image.startswith(UPLOAD) else self.run.classes[self.run.dataset.test.labels[self._position(image)]]
+
+    @kept(KEPT)
+    @torch.inference_mode()
+    def answer(self, image: str, box: Box | None = None) -> Answer:
+        """What it says about a picture, inside the box hidden by the data set's mean colour. Raises InputError if there is none."""
+        said = _answer(self.run.model.explain(self._input(image, box)))
+        return said if box is None else said._replace(features=None)  # the larger part, and nobody looks at it
+
+    @kept(KEPT)
+    def grad_cam(self, image: str, box: Box | None = None) -> Tensor:
+        """Grad-CAM of an LFI-CAM for the class that it predicts: (1, u, v) in [0, 1]. Raises InputError if there is no picture."""
+        predicted = self.answer(image, box).probabilities.argmax().view(1)
+        return baseline_maps(GRAD_CAM, self.run.model, self._input(image, box), predicted)[0]
+
+    @kept(KEPT)
+    @torch.inference_mode()
+    def with_channels(self, image: str, k: int, keep: bool) -> Answer:
+        """What an LFI-CAM says when only the k most important channels count, or (keep=False) all but these.
+
+        The weights need not sum to 1 again: the map is scaled to [0, 1] in any case.
+        Raises InputError for a run without learned importance, or if no channel would be left.
+        """
+        learned, count = self.answer(image), self.channels
+        if count is None:
+            title = METHODS["lfi-cam"].title
+            raise InputError(f"{self.method.title} has no learned importance of its channels: choose a run of {title}")
+        lowest, highest = (1, count) if keep else (0, count - 1)
+        if not lowest <= k <= highest:
+            raise InputError(f"k={k} of {count} channels to {'keep' if keep else 'drop'}: expected {lowest} to {highest}")
+        order = ranked(learned.importance)
+        importance = learned.importance.clone()
+        importance[order[k:] if keep else order[:k]] = 0
+        there = device_of(self.run.model)
+        return _answer(self.run.model.attend(learned.features[None].to(there), importance[None].to(there)))
+
+    def compared(self, cam: Tensor) -> Tensor:
+        """A map (1, u, v) as maps are shown and compared, at the size of the picture: (1, s, s) in [0, 1]."""
+        return resize_map(cam[None], (self.run.config.image_size,) * 2)[0]
+
+    def _input(self, image: str, box: Box | None) -> Tensor:
+        """(1, 3, s, s), normalised, where the model is."""
+        return normalize(self.hidden(image, box)[None], self.run.mean, self.run.std).to(device_of(self.run.model))
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {id: i for i, id in enumerate(self.run.dataset.test.ids)}
+
+    def _position(self, image: str) -> int:
+        if image not in self._positions:
+            raise InputError(f"no test image {image!r} in {self.run.config.dataset}: choose one of its thumbnails")
+        return self._positions[image]
 
 
 def ranked(importance: Tensor) -> Tensor:
     """Channels from the most important on: (K,) -> (K,) int64."""
     return importance.argsort(descending=True, stable=True)
-
-
-def compared(run_id: str, cam: Tensor) -> Tensor:
-    """A map (1, u, v) as maps are shown and compared, at the size of the picture: (1, s, s) in [0, 1]."""
-    return resize_map(cam[None], (run_of(run_id).config.image_size,) * 2)[0]
 
 
 def iou_matrix(maps: Sequence[Tensor], threshold: float) -> Tensor:
@@ -112,22 +189,6 @@ def box_of(square: tuple[float, float, float], side: int) -> Box | None:
     top, left = (math.floor(centre * side - width / 2 + 0.5) for centre in (y, x))
     top, left, bottom, right = (min(max(edge, 0), side) for edge in (top, left, top + width, left + width))
     return (top, left, bottom, right) if top < bottom and left < right else None
-
-
-def hidden(run_id: str, image: str, box: Box | None) -> Tensor:
-    """The picture (3, s, s) in [0, 1], inside the box the data set's mean colour, which is 0 to the network."""
-    shown, run = picture(run_id, image), run_of(run_id)
-    if box is None:
-        return shown
-    top, left, bottom, right = box
-    shown = shown.clone()
-    shown[:, top:bottom, left:right] = torch.tensor(run.mean, dtype=shown.dtype).view(3, 1, 1)
-    return shown
-
-
-def _input(run: Run, image: str, box: Box | None) -> Tensor:
-    """(1, 3, s, s), normalised, where the model is."""
-    return normalize(hidden(run.id, image, box)[None], run.mean, run.std).to(device_of(run.model))
 
 
 def _answer(e: Explanation) -> Answer:

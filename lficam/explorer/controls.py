@@ -9,14 +9,14 @@ from lficam.data.decoding import FORMATS, MOST_BYTES
 from lficam.explorer.first_runs import Offer
 from lficam.explorer.gallery import ORDERS
 from lficam.explorer.screen import Screen
-from lficam.explorer.state import COLOR_MAPS
+from lficam.explorer.state import COLOR_MAPS, WITH_MAPS
 from lficam.explorer.thumbnails import Thumbnails
 from lficam.explorer.upload import Upload
 from lficam.explorer.widgets import RedLine, button, group, labelled, line, row, slider, tick
 from lficam.metrics.map_names import GRAD_CAM
 from lficam.model.methods import METHODS
 
-VIEWS = {"Maps": "methods", "Compare settings": "settings", "Inside the FIN": "fin", "Occlude": "occlusion"}
+VIEW_BUTTONS = {"Maps": "methods", "Compare settings": "settings", "Inside the FIN": "fin", "Occlude": "occlusion"}
 
 
 class Controls:
@@ -34,8 +34,8 @@ class Controls:
         css = Path(__file__).with_name("explorer.css").read_text()
         style = HTML(f"<style>{css}</style>", layout={"display": "none"})
         filters, views = VBox(self._filters()).add_class("lficam-filters"), VBox(self._views()).add_class("lficam-views")
-        self.page = Box([VBox(self._choice()), filters, views]).add_class("lficam-page")
-        self.widget = VBox([style, self.error, self.offer.widget, self.page]).add_class("lficam-explorer")
+        self.content = Box([VBox(self._choice()), filters, views]).add_class("lficam-content")
+        self.widget = VBox([style, self.error, self.offer.widget, self.content]).add_class("lficam-explorer")
 
     def _make_choice(self) -> None:
         self.dataset = labelled(Dropdown, "Data", "dataset")
@@ -64,7 +64,7 @@ class Controls:
         return [row([self.label, self.order, self.wrong_only]), line(words)]
 
     def _make_drawing(self) -> None:
-        self.view = labelled(ipywidgets.ToggleButtons, "View", "view", options=VIEWS)
+        self.view = labelled(ipywidgets.ToggleButtons, "View", "view", options=VIEW_BUTTONS)
         self.view.style.button_width = "auto"
         self.picture = Screen().add_class("lficam-screen")
         self.threshold = slider("Threshold", 100 / 255, step=1 / 255).add_class("lficam-threshold")  # published: 100 of 255
@@ -88,7 +88,7 @@ class Controls:
         fin = "The Feature Importance Network (FIN) weighs channels. Here only the most important ones make the map, or all others."
         square = "A square in the data's mean colour hides part of the picture. Drag it in any panel, tap, or move its centre here."
         self.parts = [
-            (group(self.maps.values(), maps).add_class("lficam-maps"), ("methods", "occlusion")),
+            (group(self.maps.values(), maps).add_class("lficam-maps"), WITH_MAPS),
             (group([self.compared], settings), ("settings",)),
             (group([self.k, self.keep], fin), ("fin",)),
             (group([self.x, self.y, self.size], square), ("occlusion",)),

@@ -1,7 +1,7 @@
-"""The explorer: widgets over `views.render`, in JupyterLab and, through Voilà, as a web page.
+"""The explorer: widgets over `render.render`, in JupyterLab and, through Voilà, in a browser alone.
 
 Nothing is computed here. A picture follows from `Explorer.state`, which reads the controls; whatever goes wrong on the way is one
-red line on the page.
+red line above them.
 """
 
 import atexit
@@ -20,20 +20,18 @@ from traitlets import Bunch
 from lficam.data.datasets import dataset_info
 from lficam.data.decoding import too_large
 from lficam.errors import InputError
-from lficam.explorer.answers import channels
 from lficam.explorer.controls import Controls
-from lficam.explorer.gallery import ORDERS, Entry, browse, comparable, entries, run_of
+from lficam.explorer.gallery import ORDERS, Entry, browse, comparable, entries, network_of
 from lficam.explorer.own_pictures import UPLOAD, add_upload
 from lficam.explorer.render import caption, panel_at, render, save_view
-from lficam.explorer.state import State, page_width
+from lficam.explorer.state import WITH_MAPS, State, page_width
 from lficam.explorer.widgets import choose_from, show, small
 from lficam.metrics.map_names import GRAD_CAM
 from lficam.model.methods import METHODS
 from lficam.paths import figures_dir
 
-_WITH_MAPS = ("methods", "occlusion")  # the views whose maps can be chosen
 _NOTHING_CHOSEN = {
-    **dict.fromkeys(_WITH_MAPS, "no network is chosen: tick at least one below the picture"),
+    **dict.fromkeys(WITH_MAPS, "no network is chosen: tick at least one below the picture"),
     "settings": "no method has two trained models on this data set: choose another one under Data",
     "fin": "LFI-CAM has not been trained with this setting: choose another one under Setting",
 }
@@ -129,8 +127,8 @@ class Explorer(Controls):
         self.save.on_click(self._on_save)
         self.offer.overrides = self._overrides if self._profile == "embedded" else {}
         self.offer.then = self._on_trained
-        self.thumbnails.previous.on_click(partial(self._on_page, -1))
-        self.thumbnails.next.on_click(partial(self._on_page, 1))
+        self.thumbnails.previous.on_click(partial(self._on_turn, -1))
+        self.thumbnails.next.on_click(partial(self._on_turn, 1))
         for k, button in enumerate(self.thumbnails.buttons):
             button.on_click(partial(self._on_thumbnail, k))
 
@@ -141,7 +139,10 @@ class Explorer(Controls):
 
     def _on_screen(self, change: Bunch) -> None:
         try:
-            (self._move_square if change.name == "point" else self._on_drawing)(change)
+            if change.name == "point":
+                self._move_square(change)
+            else:
+                self._on_drawing(change)
         finally:
             self.picture.answered += 1
 
@@ -157,7 +158,7 @@ class Explorer(Controls):
     def _on_dataset(self, change: Bunch) -> None:
         classes = None
         try:
-            classes = run_of(self._own()[0].run_id).classes
+            classes = network_of(self._own()[0].run_id).run.classes
         finally:
             if classes is None:  # its data is gone: what is shown is still of the other one
                 with self._quietly():
@@ -191,8 +192,8 @@ class Explorer(Controls):
         self._draw()
 
     @_observer
-    def _on_page(self, pages: int, _: object) -> None:
-        self.thumbnails.turn(pages)
+    def _on_turn(self, sheets: int, _: object) -> None:
+        self.thumbnails.turn(sheets)
 
     @_observer
     def _on_thumbnail(self, k: int, _: object) -> None:
@@ -219,7 +220,7 @@ class Explorer(Controls):
     def _open(self) -> None:
         """Show the trained runs, or the offer to train some."""
         show(self.offer.widget, not self._found)
-        show(self.page, bool(self._found))
+        show(self.content, len(self._found) > 0)
         if not self._found:
             words = f"Nothing of profile {escape(self._profile)} has been trained yet: this trains a few small models."
             self.offer.words.value = words
@@ -227,7 +228,7 @@ class Explorer(Controls):
         names = Counter(entry.dataset for entry in self._found).most_common()  # where there is most to see comes first
         with self._quietly():
             choose_from(self.dataset, {dataset_info(name).title: name for name, _ in names})
-        self._fill_dataset(run_of(self._own()[0].run_id).classes)
+        self._fill_dataset(network_of(self._own()[0].run_id).run.classes)
 
     def _own(self) -> list[Entry]:
         """The trained runs of the data set that is chosen."""
@@ -257,7 +258,7 @@ class Explorer(Controls):
         for method, id in self._runs().items():
             if METHODS[method].fin:
                 with self._quietly():
-                    count = channels(id)
+                    count = network_of(id).channels
                     self.k.min, self.k.max = (1, count) if self.keep.value else (0, count - 1)
 
     def _fill_view(self) -> None:
@@ -277,11 +278,12 @@ class Explorer(Controls):
 
     def _browse(self) -> None:
         """Show the images that the filters leave; if that fails, those before stay."""
-        run, others = self._browsed(), () if self.order.value == ORDERS[0] else self.compared.value or ()
+        others = () if self.order.value == ORDERS[0] else self.compared.value or ()
         with self.error.watch("images"):
+            network = network_of(self._browsed())
             with self.thumbnails.searching():
-                ids = browse(run, self.label.value or None, self.wrong_only.value, self.order.value, others)
-            self.thumbnails.show(run, ids)
+                ids = browse(network, self.label.value or None, self.wrong_only.value, self.order.value, others)
+            self.thumbnails.show(network, ids)
 
     def _draw(self, image: str = "") -> None:
         """Draw what the controls say, of another picture if one is given; if that fails, the last good one stays."""

@@ -4,22 +4,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from io import BytesIO
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
-from torch import Tensor
 
 from lficam.data.samples import shuffled
 from lficam.errors import InputError, MissingDataError
-from lficam.explorer.own_pictures import UPLOAD, own_picture
+from lficam.explorer.answers import Network
 from lficam.figures.agreement import maps_of
 from lficam.figures.experiments import EXPERIMENTS, experiment
 from lficam.metrics.stability import pairwise_stability
 from lficam.model.methods import METHODS
 from lficam.training.config import RunConfig
-from lficam.training.runs import Run, is_stored, load_record, load_run
+from lficam.training.runs import is_stored, load_record, load_run
 
 ORDERS = ("shuffled", "least stable first")
 
@@ -98,95 +95,53 @@ def comparable(found: Sequence[Entry]) -> dict[str, tuple[str, ...]]:
     return named
 
 
-def run_of(run_id: str) -> Run:
-    """A run with its model in evaluation mode; the last few are kept.
+def network_of(run_id: str) -> Network:
+    """A trained run with its model in evaluation mode; the last few are kept, each with all that it has said.
 
-    Raises InputError if there is no such run or its data is missing.
+    Raises InputError if there is no such run.
     """
-    return _run(run_id, _configs.get(run_id))
+    return _network(run_id, _configs.get(run_id))
 
 
-@lru_cache(maxsize=12)  # of a large network, one takes 700 MB
-def _run(run_id: str, config: RunConfig | None) -> Run:
+@lru_cache(maxsize=12)  # a large one takes 700 MB; there is room for the six of the fullest view, twice
+def _network(run_id: str, config: RunConfig | None) -> Network:
     with torch.inference_mode(False):  # whoever asks first: weights made in that mode have no gradients for Grad-CAM
         run = load_run(run_id)
-    return replace(run, config=config or run.config)
+    return Network(replace(run, config=config or run.config))
 
 
 def browse(
-    run_id: str, label: str | None = None, wrong_only: bool = False, order: str = ORDERS[0], others: Sequence[str] = ()
+    network: Network, label: str | None = None, wrong_only: bool = False, order: str = ORDERS[0], others: Sequence[str] = ()
 ) -> list[str]:
-    """Ids of the test images of a run's data set.
+    """Ids of the test images of a network's data set.
 
-    label: only those of the class of this name. wrong_only: only those that this run predicts wrongly.
+    label: only those of the class of this name. wrong_only: only those that this network predicts wrongly.
     order: "shuffled", the seeded shuffle of which the figures show the first; "least stable first", by the mean IoU between the
         maps of every two of `others`, ids of at least two runs; images as stable stay shuffled.
 
     Raises InputError for an unknown class or order, or fewer than two others.
     """
-    run, test = run_of(run_id), run_of(run_id).dataset.test
+    run, test = network.run, network.run.dataset.test
     if label is not None and label not in run.classes:
         raise InputError(f"unknown class {label!r}: expected one of {', '.join(run.classes[:20])}")
     if order not in ORDERS:
         raise InputError(f"unknown order {order!r}: expected one of {', '.join(ORDERS)}")
-    kept = torch.ones(len(test), dtype=torch.bool)
+    fits = torch.ones(len(test), dtype=torch.bool)
     if label is not None:
-        kept &= test.labels == run.classes.index(label)
+        fits &= test.labels == run.classes.index(label)
     if wrong_only:
-        kept &= run.explained.probabilities.argmax(1) != test.labels
-    ids = [test.ids[i] for i in shuffled(len(test)) if kept[i]]
+        fits &= run.explained.probabilities.argmax(1) != test.labels
+    ids = [test.ids[i] for i in shuffled(len(test)) if fits[i]]
     if order == "least stable first":
         ids.sort(key=_stability(tuple(others)).__getitem__)
     return ids
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=32)  # by ids: what is kept by networks would keep them too
 def _stability(run_ids: tuple[str, ...]) -> dict[str, float]:
     """Test image -> mean IoU between the maps of every two runs."""
     if len(run_ids) < 2:
         raise InputError("this order needs two or more trained models of one method: choose another data set, or another order")
-    runs = [run_of(id) for id in run_ids]
+    runs = [network_of(id).run for id in run_ids]
     pairs = pairwise_stability(maps_of(runs), (runs[0].config.image_size,) * 2, metrics=("iou",))
     return pairs.groupby("id")["value"].mean().to_dict()
-
-
-@lru_cache(maxsize=4096)
-def thumbnail(run_id: str, image_key: str, side: int = 56) -> bytes:
-    """A picture as PNG of `side` pixels; small ones are enlarged without blurring them."""
-    pixels = picture(run_id, image_key).mul(255).round().byte().permute(1, 2, 0).numpy()
-    method = Image.Resampling.NEAREST if len(pixels) < side else Image.Resampling.BOX
-    png = BytesIO()
-    Image.fromarray(pixels).resize((side, side), method).save(png, format="png")
-    return png.getvalue()
-
-
-@lru_cache(maxsize=256)
-def picture(run_id: str, image_key: str) -> Tensor:
-    """A test image, or an uploaded picture, as the run's model sees it before it is normalised: (3, s, s) in [0, 1].
-
-    Do not write into it: it is kept. Raises InputError if there is no such image.
-    """
-    run = run_of(run_id)
-    if image_key.startswith(UPLOAD):
-        return own_picture(image_key, run.config.image_size, run.config.augmentation)
-    return run.pictures([_position(run_id, image_key)])[image_key]
-
-
-def true_class(run_id: str, image_key: str) -> str | None:
-    """The class of a test image; of an uploaded picture nobody knows it."""
-    if image_key.startswith(UPLOAD):
-        return None
-    run = run_of(run_id)
-    return run.classes[run.dataset.test.labels[_position(run_id, image_key)]]
-
-
-def _position(run_id: str, image_id: str) -> int:
-    positions = _positions(run_id)
-    if image_id not in positions:
-        raise InputError(f"no test image {image_id!r} in {run_of(run_id).config.dataset}: choose one of its thumbnails")
-    return positions[image_id]
-
-
-@lru_cache(maxsize=64)
-def _positions(run_id: str) -> dict[str, int]:
-    return {id: i for i, id in enumerate(run_of(run_id).dataset.test.ids)}

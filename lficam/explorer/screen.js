@@ -45,7 +45,7 @@ export default {
       else waiting(false);
     });
 
-    // Drags of a mouse or a pen, also beyond the edge; of a finger only taps, since it scrolls the page.
+    // Drags of a mouse or a pen, also beyond the edge; of a finger only taps, since it scrolls.
     picture.addEventListener("pointerdown", (event) => {
       if (event.pointerType !== "touch" && event.button === 0) picture.setPointerCapture(event.pointerId);
     });

@@ -7,10 +7,10 @@ from traitlets import Bool, Bytes, Float, Int, Tuple, Unicode
 
 
 class Screen(anywidget.AnyWidget):
-    """A picture on a page; `screen.js` is its other half.
+    """A picture in the browser; `screen.js` is its other half.
 
     value: the picture as PNG. words: what it shows, for those who cannot see it; read aloud when they change.
-    width: CSS pixels that the page has for it, in steps of 10; 0 until a browser shows it.
+    width: CSS pixels that there are for it, in steps of 10; 0 until a browser shows it.
     pointable: whether it can be pointed at. point: where it was, from its top left, as shares; also while the mouse is dragged.
     answered: how many widths and points have been answered; the browser sends the next point thereafter.
     """

@@ -3,14 +3,8 @@
 import math
 from dataclasses import dataclass
 
-import torch
-
 from lficam.errors import InputError
-from lficam.explorer.answers import channels
-from lficam.explorer.canvas import Look
-from lficam.explorer.gallery import picture, run_of
 from lficam.figures.grid import PAGE_WIDTH
-from lficam.model.methods import METHODS
 
 COLOR_MAPS = ("inferno", "viridis", "cividis", "gray")
 WIDTHS = (PAGE_WIDTH, 5.2, 3.7)  # inches of a page; the last is that of a phone
@@ -23,16 +17,17 @@ TITLES = {
     "fin": "Inside the Feature Importance Network",
     "occlusion": "A part of the picture hidden",
 }  # of the views
+WITH_MAPS = ("methods", "occlusion")  # the views whose maps are chosen one by one, Grad-CAM among them
 
 
 @dataclass(frozen=True)
 class State:
-    """Everything that a picture depends on, in plain values.
+    """Everything that a picture depends on, in plain values. Raises InputError for a value that cannot be.
 
     image: id of a test image, or key of an upload.
     runs: ids; "methods", "occlusion": one to five of one data set; "settings": two to five of one method; "fin": the first counts.
     view: one of `TITLES`.
-    grad_cam: "methods", "occlusion": id of an LFI-CAM, with the FIN or without it; its Grad-CAM for the class that it predicts is a
+    grad_cam: `WITH_MAPS`: id of an LFI-CAM, with the FIN or without it; its Grad-CAM for the class that it predicts is a
         further panel. "" for none.
     threshold: above it a map is on, in [0, 1]. opacity: of the maps over the picture, in [0, 1].
     k, keep: "fin": only the k most important channels are kept, or they are dropped.
@@ -53,48 +48,28 @@ class State:
     square: tuple[float, float, float] = (0.5, 0.5, 0.25)
     width: float = PAGE_WIDTH
 
+    def __post_init__(self) -> None:
+        if self.view not in TITLES:
+            raise InputError(f"unknown view {self.view!r}: expected one of {', '.join(TITLES)}")
+        if self.color_map not in COLOR_MAPS:
+            raise InputError(f"unknown colour map {self.color_map!r}: expected one of {', '.join(COLOR_MAPS)}")
+        if self.width not in WIDTHS:
+            raise InputError(f"width {self.width}: expected one of {', '.join(map(str, WIDTHS))}")
+        for name, value in (("threshold", self.threshold), ("opacity", self.opacity), ("side of the square", self.square[2])):
+            if not 0 <= value <= 1:  # NaN is not either
+                raise InputError(f"{name} {value}: expected 0 to 1")
+        if not all(map(math.isfinite, self.square)):
+            raise InputError(f"square {self.square}: expected finite numbers")
+        if not isinstance(self.runs, tuple) or len(set(self.runs)) < len(self.runs):
+            raise InputError(f"runs {self.runs}: expected a tuple of ids, each of them once")
+        least = 2 if self.view == "settings" else 1
+        if not least <= len(self.runs) <= MOST_RUNS:
+            raise InputError(f"the view {self.view!r} shows {least} to {MOST_RUNS} runs, {len(self.runs)} chosen: choose others")
+
     @property
     def shows_grad_cam(self) -> bool:
         """Whether there is a panel of Grad-CAM."""
-        return bool(self.grad_cam) and self.view in ("methods", "occlusion")
-
-    @property
-    def look(self) -> Look:
-        """How maps are drawn."""
-        return Look(self.threshold, self.opacity, self.color_map, self.contour)
-
-
-def check(state: State) -> None:
-    """Raises InputError unless everything in the state is what it can be, and fits together."""
-    if state.view not in TITLES:
-        raise InputError(f"unknown view {state.view!r}: expected one of {', '.join(TITLES)}")
-    if state.color_map not in COLOR_MAPS:
-        raise InputError(f"unknown colour map {state.color_map!r}: expected one of {', '.join(COLOR_MAPS)}")
-    if state.width not in WIDTHS:
-        raise InputError(f"width {state.width}: expected one of {', '.join(map(str, WIDTHS))}")
-    for name, value in (("threshold", state.threshold), ("opacity", state.opacity), ("side of the square", state.square[2])):
-        if not 0 <= value <= 1:  # NaN is not either
-            raise InputError(f"{name} {value}: expected 0 to 1")
-    if not all(map(math.isfinite, state.square)):
-        raise InputError(f"square {state.square}: expected finite numbers")
-    if not isinstance(state.runs, tuple) or len(set(state.runs)) < len(state.runs):
-        raise InputError(f"runs {state.runs}: expected a tuple of ids, each of them once")
-    least = 2 if state.view == "settings" else 1
-    if not least <= len(state.runs) <= MOST_RUNS:
-        raise InputError(f"the view {state.view!r} shows {least} to {MOST_RUNS} runs, {len(state.runs)} chosen: choose others")
-    runs = [run_of(id) for id in (*state.runs, *[state.grad_cam] * state.shows_grad_cam)]
-    if len({(run.config.dataset, run.config.image_size, run.classes) for run in runs}) > 1:
-        raise InputError("the chosen runs were trained on different data: choose runs of one data set")
-    if state.view == "settings" and len({run.config.method for run in runs}) > 1:
-        raise InputError("settings are compared within one method: choose runs of one method")
-    if state.view == "fin" and channels(state.runs[0]) is None:
-        method = METHODS[runs[0].config.method].title
-        raise InputError(f"{method} has no Feature Importance Network to look into: choose a run of {METHODS['lfi-cam'].title}")
-    if state.shows_grad_cam and METHODS[runs[-1].config.method].splits_trunk:
-        raise InputError("Grad-CAM is made of an LFI-CAM: choose a run of LFI-CAM or LFI-CAM without FIN for it")
-    first, *others = (picture(run.id, state.image) for run in runs)
-    if not all(torch.equal(first, other) for other in others):
-        raise InputError("the chosen runs do not see the same picture: choose runs trained on the same data in the same way")
+        return self.grad_cam != "" and self.view in WITH_MAPS
 
 
 def page_width(pixels: int) -> float:

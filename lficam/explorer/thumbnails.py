@@ -1,4 +1,4 @@
-"""Test images to choose from, as small pictures, twelve a page."""
+"""Test images to choose from, as small pictures, twelve a sheet."""
 
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
@@ -7,23 +7,24 @@ from uuid import uuid4
 
 from ipywidgets import HTML, Button
 
-from lficam.explorer.gallery import thumbnail, true_class
+from lficam.explorer.answers import Network
 from lficam.explorer.widgets import button, line, row, show, small
 
-A_PAGE = 12
+A_SHEET = 12
 
 
 class Thumbnails:
-    """A page of buttons with pictures on them, and two that turn the page. Who makes it says what a click does.
+    """A sheet of buttons with pictures on them, and two that turn it. Who makes it says what a click does.
 
-    shown: ids of the images on the page, one a button, in order.
+    shown: ids of the images on the sheet, one a button, in order.
     """
 
     def __init__(self) -> None:
         self._name = f"lficam-{uuid4().hex[:8]}"  # two explorers in one notebook have pictures of their own
-        self._run, self._ids, self._first, self._marked = "", [], 0, ""
+        self._network: Network | None = None
+        self._ids, self._first, self._marked = [], 0, ""
         size = {"width": "60px", "height": "86px"}
-        self.buttons = [Button(layout=size).add_class("lficam-thumbnail").add_class(f"{self._name}-{k}") for k in range(A_PAGE)]
+        self.buttons = [Button(layout=size).add_class("lficam-thumbnail").add_class(f"{self._name}-{k}") for k in range(A_SHEET)]
         self.previous = button("Previous", "previous", tooltip="the pictures before these")
         self.next = button("Next", "next", tooltip="the pictures after these")
         self.where = line("").add_class("lficam-where")
@@ -32,22 +33,26 @@ class Thumbnails:
 
     @property
     def shown(self) -> list[str]:
-        return list(self._ids[self._first : self._first + A_PAGE])
+        return list(self._ids[self._first : self._first + A_SHEET])
 
-    def show(self, run: str, ids: Sequence[str]) -> None:
-        """The first page of these test images of a run's data set."""
-        self._draw(run, ids, 0)
+    def show(self, network: Network, ids: Sequence[str]) -> None:
+        """The first sheet of these test images of a network's data set."""
+        self._draw(network, ids, 0)
 
-    def turn(self, pages: int) -> None:
-        """Pages on, or back."""
-        self._draw(self._run, self._ids, self._first + pages * A_PAGE)
+    def turn(self, sheets: int) -> None:
+        """Sheets on, or back."""
+        self._draw(self._network, self._ids, self._first + sheets * A_SHEET)
 
     def mark(self, image: str) -> None:
         """A frame around this image, wherever it turns up."""
         self._marked = image
         for id, choice in zip(self.shown, self.buttons, strict=False):
-            (choice.add_class if id == image else choice.remove_class)("lficam-chosen")
-            choice.tooltip = "shown now: " * (id == image) + f"test image {id}"
+            if id == image:
+                choice.add_class("lficam-chosen")
+                choice.tooltip = f"shown now: test image {id}"
+            else:
+                choice.remove_class("lficam-chosen")
+                choice.tooltip = f"test image {id}"
 
     @contextmanager
     def searching(self) -> Iterator[None]:
@@ -58,18 +63,19 @@ class Thumbnails:
         finally:
             self.where.value = before
 
-    def _draw(self, run: str, ids: Sequence[str], first: int) -> None:
-        page = [(true_class(run, id), b64encode(thumbnail(run, id)).decode()) for id in ids[first : first + A_PAGE]]
-        self._run, self._ids, self._first = run, ids, first  # only now, when nothing can fail any more
+    def _draw(self, network: Network, ids: Sequence[str], first: int) -> None:
+        shown = ids[first : first + A_SHEET]
+        sheet = [(network.true_class(id), b64encode(network.thumbnail(id)).decode()) for id in shown]
+        self._network, self._ids, self._first = network, ids, first  # only now, when nothing can fail any more
         rules = []
         for k, choice in enumerate(self.buttons):
-            show(choice, k < len(page))
-            if k < len(page):
-                label, png = page[k]
+            show(choice, k < len(sheet))
+            if k < len(sheet):
+                label, png = sheet[k]
                 choice.description = f"{first + k + 1}: {label}"
                 rules.append(f"button.{self._name}-{k} {{ background-image: url(data:image/png;base64,{png}) !important }}")
         self.icons.value = f"<style>{' '.join(rules)}</style>"
-        where = f"{first + 1} to {first + len(page)} of {len(ids)}"
-        self.where.value = small(where if page else "no test image is like that: choose another class or order")
-        self.previous.disabled, self.next.disabled = first == 0, first + A_PAGE >= len(ids)
+        where = f"{first + 1} to {first + len(sheet)} of {len(ids)}"
+        self.where.value = small(where if sheet else "no test image is like that: choose another class or order")
+        self.previous.disabled, self.next.disabled = first == 0, first + A_SHEET >= len(ids)
         self.mark(self._marked)

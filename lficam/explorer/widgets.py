@@ -1,4 +1,4 @@
-"""Widgets as the explorer uses them: with their whole label, no wider than the page, next to each other where there is room."""
+"""Widgets as the explorer uses them: with their whole label, no wider than the window, next to each other where there is room."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ class RedLine(HTML):
         self._wrong[job] = " ".join(words.split())
         wrong = [escape(words) for words in dict.fromkeys(self._wrong.values()) if words]
         self.value = f'<div role="alert">{"<br>".join(wrong)}</div>' if wrong else ""
-        show(self, bool(wrong))
+        show(self, len(wrong) > 0)
 
 
 def labelled(kind: type[Widget], label: str, css: str, **options: object) -> Widget:
@@ -56,7 +56,7 @@ def button(label: str, css: str, **options: object) -> Button:
 
 
 def row(parts: Iterable[Widget]) -> Box:
-    """Side by side, and on further lines where the page is narrow."""
+    """Side by side, and on further lines where there is less room."""
     return Box(list(parts)).add_class("lficam-row")
 
 

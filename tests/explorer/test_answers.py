@@ -1,26 +1,39 @@
-"""What runs say about one picture, against what they say of all, and against naive code where something is changed."""
+"""What a network says about one picture, against what it says of all, and against naive code where something is changed."""
 
+from io import BytesIO
 from itertools import combinations
 
+import numpy as np
 import pytest
+import tiny_runs
 import torch
+from helpers import photographs, two_halves
+from PIL import Image
 
 from lficam.errors import InputError
 from lficam.explorer import answers, gallery
-from lficam.explorer.answers import answer, box_of, channels, compared, grad_cam, hidden, iou_matrix, ranked, with_channels
-from lficam.explorer.gallery import picture, run_of
+from lficam.explorer.answers import KEPT, Network, box_of, iou_matrix, ranked
+from lficam.explorer.gallery import network_of
 from lficam.metrics.baselines import baseline_maps
 from lficam.metrics.similarity import iou
 from lficam.model.cam import normalize_map, resize_map
+from lficam.model.lfi_cam import LFICAM
+from lficam.training.config import RunConfig
 
 BOX = (4, 6, 10, 20)  # rows 4 to 9, columns 6 to 19
 
 
+@pytest.fixture
+def lfi_cam(runs):
+    return network_of(runs["lfi-cam"][0])
+
+
 @pytest.mark.parametrize("method", ["lfi-cam", "lfi-cam-without-fin", "abn"])
 def test_a_run_says_what_it_says_of_all_images(runs, images, method):
-    run = run_of(runs[method][0])
+    network = network_of(runs[method][0])
+    run = network.run
     for image in images[:5]:
-        i, said = run.explained.ids.index(image), answer(run.id, image)
+        i, said = run.explained.ids.index(image), network.answer(image)
         assert torch.allclose(said.probabilities, run.explained.probabilities[i], atol=1e-5)
         assert torch.allclose(said.cam, run.explained.cam[i], atol=1e-4)
         if method == "abn":
@@ -40,27 +53,30 @@ def covered(run, image):
 
 @pytest.mark.parametrize("method", ["lfi-cam", "lfi-cam-without-fin", "abn"])
 def test_what_is_hidden_is_hidden_from_the_network(runs, images, method):
-    run = run_of(runs[method][0])
-    said = answer(run.id, images[0], BOX)
+    network = network_of(runs[method][0])
+    said = network.answer(images[0], BOX)
     with torch.inference_mode():
-        expected = run.model.explain(covered(run, images[0]))
+        expected = network.run.model.explain(covered(network.run, images[0]))
     assert torch.allclose(said.probabilities, expected.logits.softmax(1)[0], atol=1e-5)
     assert torch.allclose(said.cam, expected.cam[0], atol=1e-4)
-    assert not torch.allclose(said.cam, answer(run.id, images[0]).cam, atol=1e-2)  # else the box would prove nothing
+    assert not torch.allclose(said.cam, network.answer(images[0]).cam, atol=1e-2)  # else the box would prove nothing
 
 
 def test_grad_cam_is_that_of_the_predicted_class(runs, images):
-    run = run_of(runs["lfi-cam"][0])
+    network = network_of(runs["lfi-cam"][0])
+    run = network.run
     x = run.inputs([run.explained.ids.index(images[0])])
-    predicted = answer(run.id, images[0]).probabilities.argmax()
+    predicted = network.answer(images[0]).probabilities.argmax()
     expected = baseline_maps("Grad-CAM", run.model, x, predicted.view(1))
-    assert torch.allclose(grad_cam(run.id, images[0]), expected[0], atol=1e-5)
+    assert torch.allclose(network.grad_cam(images[0]), expected[0], atol=1e-5)
 
 
 def test_grad_cam_can_be_made_of_a_run_that_was_loaded_by_asking_it(runs, images):
-    gallery._run.cache_clear()
-    answer.__wrapped__(runs["lfi-cam"][3], images[0])  # loads it, in inference mode
-    assert grad_cam.__wrapped__(runs["lfi-cam"][3], images[0]).amax() == 1
+    gallery._network.cache_clear()
+    with torch.inference_mode():
+        network = network_of(runs["lfi-cam"][3])
+        network.answer(images[0])
+    assert network.grad_cam(images[0]).amax() == 1
 
 
 def test_grad_cam_behind_the_square_is_that_of_the_class_that_is_predicted_there(runs, images, monkeypatch):
@@ -71,44 +87,44 @@ def test_grad_cam_behind_the_square_is_that_of_the_class_that_is_predicted_there
         return real(name, model, x, classes)
 
     monkeypatch.setattr(answers, "baseline_maps", recorded)
-    run = run_of(runs["lfi-cam"][1])
+    network = Network(network_of(runs["lfi-cam"][1]).run)  # which has said nothing yet
     for image in images[:6]:
-        answers.grad_cam.__wrapped__(run.id, image, BOX)
+        network.grad_cam(image, BOX)
         (x, classes) = asked.pop()
-        assert torch.allclose(x, covered(run, image), atol=1e-5)
-        assert classes == [answer(run.id, image, BOX).probabilities.argmax()]
+        assert torch.allclose(x, covered(network.run, image), atol=1e-5)
+        assert classes == [network.answer(image, BOX).probabilities.argmax()]
 
 
 def test_ious_are_those_of_the_resized_maps(runs, images):
-    ids = runs["lfi-cam"]
-    maps = [resize_map(answer(id, images[0]).cam[None], (28, 28)) for id in ids]
+    networks = [network_of(id) for id in runs["lfi-cam"]]
+    maps = [resize_map(network.answer(images[0]).cam[None], (28, 28)) for network in networks]
     expected = {(a, b): iou(maps[a], maps[b], 0.37).item() for a, b in combinations(range(5), 2)}
-    matrix = iou_matrix([compared(id, answer(id, images[0]).cam) for id in ids], 0.37)
+    matrix = iou_matrix([network.compared(network.answer(images[0]).cam) for network in networks], 0.37)
     assert {(a, b): matrix[a, b].item() for a, b in expected} == pytest.approx(expected, abs=1e-6)
     assert torch.equal(matrix, matrix.T)
     assert matrix.diag().tolist() == [1] * 5
 
 
 def test_with_no_channel_dropped_or_all_kept_the_map_is_the_learned_one(runs, images):
-    id = runs["lfi-cam"][0]
-    learned = answer(id, images[0])
-    for k, keep in ((0, False), (channels(id), True)):
-        changed = with_channels(id, images[0], k, keep)
+    network = network_of(runs["lfi-cam"][0])
+    learned = network.answer(images[0])
+    for k, keep in ((0, False), (network.channels, True)):
+        changed = network.with_channels(images[0], k, keep)
         assert torch.allclose(changed.cam, learned.cam, atol=1e-5)
         assert torch.allclose(changed.probabilities, learned.probabilities, atol=1e-5)
 
 
 def test_channels_are_kept_in_the_order_of_their_weights(runs, images):
-    id = runs["lfi-cam"][1]
-    learned = answer(id, images[1])
+    network = network_of(runs["lfi-cam"][1])
+    learned = network.answer(images[1])
     first, second = learned.importance.topk(2).indices.tolist()
-    alone = with_channels(id, images[1], 1, True)
+    alone = network.with_channels(images[1], 1, True)
     assert torch.allclose(alone.cam, normalize_map(learned.features[first].relu()[None, None])[0], atol=1e-5)
     weights = learned.importance.clone()
     weights[[first, second]] = 0
     with torch.inference_mode():  # as if what is left were all there is: the map's scale cancels its weights' sum
-        expected = run_of(id).model.attend(learned.features[None], (weights / weights.sum())[None])
-    rest = with_channels(id, images[1], 2, False)
+        expected = network.run.model.attend(learned.features[None], (weights / weights.sum())[None])
+    rest = network.with_channels(images[1], 2, False)
     assert torch.allclose(rest.cam, expected.cam[0], atol=1e-5)
     assert torch.allclose(rest.probabilities, expected.logits.softmax(1)[0], atol=1e-5)
     assert torch.allclose(rest.importance, weights, atol=1e-6)
@@ -116,23 +132,23 @@ def test_channels_are_kept_in_the_order_of_their_weights(runs, images):
 
 
 def test_channels_that_have_no_weight_make_a_map_of_zeros(runs, images, monkeypatch):
-    id = runs["lfi-cam"][0]
-    learned, importance = answer(id, images[0]), torch.zeros(64)
+    network, importance = Network(network_of(runs["lfi-cam"][0]).run), torch.zeros(64)
+    learned = network.answer(images[0])
     importance[[3, 40]] = 0.5
-    monkeypatch.setattr(answers, "answer", lambda run_id, image: learned._replace(importance=importance))
-    left = with_channels.__wrapped__(id, images[0], 2, False)  # past what is kept, so that nothing wrong is kept
+    monkeypatch.setattr(Network, "answer", lambda self, image: learned._replace(importance=importance))
+    left = network.with_channels(images[0], 2, False)
     assert (left.cam == 0).all()
     with torch.inference_mode():  # without attention: F' = F
-        expected = run_of(id).model.fc(learned.features.mean((1, 2))).softmax(0)
+        expected = network.run.model.fc(learned.features.mean((1, 2))).softmax(0)
     assert torch.allclose(left.probabilities, expected, atol=1e-5)
 
 
 def test_only_a_run_that_weighs_its_channels_by_what_it_has_learned_has_some(runs, images):
-    assert channels(runs["lfi-cam"][0]) == 64
-    assert channels(runs["abn"][0]) is None
-    assert channels(runs["lfi-cam-without-fin"][0]) is None
+    assert network_of(runs["lfi-cam"][0]).channels == 64
+    assert network_of(runs["abn"][0]).channels is None
+    assert network_of(runs["lfi-cam-without-fin"][0]).channels is None
     with pytest.raises(InputError, match="ABN has no learned importance of its channels: choose a run of LFI-CAM"):
-        with_channels(runs["abn"][0], images[0], 1, True)
+        network_of(runs["abn"][0]).with_channels(images[0], 1, True)
 
 
 @pytest.mark.parametrize(
@@ -170,13 +186,71 @@ def test_the_square_is_equally_large_wherever_it_is_in_the_picture(side):
 
 
 def test_the_square_is_grey_to_the_eye_and_nothing_to_the_network(runs, images):
-    id = runs["abn"][0]
-    shown, whole = hidden(id, images[0], BOX), picture(id, images[0])
+    network = network_of(runs["abn"][0])
+    shown, whole = network.hidden(images[0], BOX), network.picture(images[0])
     for row in range(28):
         for column in range(28):
             inside = 4 <= row < 10 and 6 <= column < 20
-            expected = torch.tensor(run_of(id).mean) if inside else whole[:, row, column]
+            expected = torch.tensor(network.run.mean) if inside else whole[:, row, column]
             assert torch.equal(shown[:, row, column], expected)
-    network_input = answers._input(run_of(id), images[0], BOX)[0]
+    network_input = network._input(images[0], BOX)[0]
     assert (network_input[:, 4:10, 6:20] == 0).all()
-    assert hidden(id, images[0], None) is whole
+    assert network.hidden(images[0], None) is whole
+
+
+def test_each_question_is_answered_once_however_it_is_asked(runs, images, monkeypatch):
+    network, asked = Network(network_of(runs["lfi-cam"][0]).run), []
+    explain = LFICAM.explain
+
+    def recorded(model, x):
+        asked.append(x)
+        return explain(model, x)
+
+    monkeypatch.setattr(LFICAM, "explain", recorded)
+    said = network.answer(images[0])
+    assert network.answer(images[0], None) is network.answer(image=images[0], box=None) is said
+    assert network.answer(images[0], BOX) is network.answer(images[0], box=BOX) is not said
+    assert len(asked) == 2
+    for image in images[1 : KEPT + 1]:
+        network.answer(image)
+        assert network.answer(images[0]) is said  # used again and again, it stays
+    assert len(asked) == 2 + KEPT
+    network.answer(images[0], BOX)  # the oldest has gone
+    assert len(asked) == 2 + KEPT + 1
+
+
+# Pictures ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_thumbnail_shows_every_pixel_four_times(lfi_cam, images):
+    with Image.open(BytesIO(lfi_cam.thumbnail(images[0]))) as image:
+        shown = np.asarray(image)
+    test = lfi_cam.run.dataset.test
+    pixels = test.images[test.ids.index(images[0])].permute(1, 2, 0).numpy()
+    assert (shown == pixels.repeat(2, 0).repeat(2, 1)).all()
+
+
+def test_a_test_image_and_its_class_are_those_of_the_data_set(lfi_cam, images):
+    test = lfi_cam.run.dataset.test
+    for id in images[:3]:
+        assert torch.equal(lfi_cam.picture(id), test.images[test.ids.index(id)] / 255)
+        assert lfi_cam.true_class(id) == id.split("/")[1]  # the class is part of the name
+
+
+def test_images_on_disk_are_read_without_a_process_of_their_own(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr("lficam.data.datasets.MEMORY_LIMIT", 0)
+    root = photographs(tmp_path / "photographs")
+    two_halves(60, 40).save(root / "test" / "cat" / "1.png")
+    shape = {"trunk": "cifar_resnet8", "image_size": 16, "augmentation": "resized-crop-flip"}
+    config = RunConfig(dataset="folder", data=str(root), epochs=1, **shape)
+    network = network_of(tiny_runs.store(config, ["cat", "dog"]))
+    run = network.run
+    index = [i for i, name in enumerate(run.dataset.test.ids) if "cat" in name]
+    expected = run.inputs(index)[0] * torch.tensor(run.std).view(3, 1, 1) + torch.tensor(run.mean).view(3, 1, 1)
+    monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter", None)
+    assert torch.allclose(network.picture(run.dataset.test.ids[index[0]]), expected, atol=1e-6)
+
+
+def test_an_unknown_image_is_refused(lfi_cam):
+    with pytest.raises(InputError, match="no test image 'test/99' in digits-stl10"):
+        lfi_cam.picture("test/99")

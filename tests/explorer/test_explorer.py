@@ -16,12 +16,14 @@ from PIL import Image
 
 from lficam.errors import InputError
 from lficam.explorer import explorer as module
+from lficam.explorer import gallery
+from lficam.explorer.answers import Network
 from lficam.explorer.explorer import Explorer
 from lficam.explorer.first_runs import small_set
-from lficam.explorer.gallery import browse, entries, run_of, thumbnail, true_class
+from lficam.explorer.gallery import browse, entries, network_of
 from lficam.explorer.screen import Screen
 from lficam.explorer.state import State
-from lficam.explorer.thumbnails import A_PAGE
+from lficam.explorer.thumbnails import A_SHEET
 from lficam.explorer.upload import Upload
 from lficam.figures.experiments import experiment
 from lficam.metrics.map_names import GRAD_CAM
@@ -137,7 +139,7 @@ def test_the_state_is_what_the_controls_say(explorer):
         for entry in entries("embedded", TINY)
         if (entry.dataset, entry.variant) == ("digits-stl10", FIRST)
     }
-    image = browse(runs["lfi-cam"])[0]
+    image = browse(network_of(runs["lfi-cam"]))[0]
     assert explorer.state() == State(image, tuple(runs[method] for method in METHODS), grad_cam=runs["lfi-cam"])
     explorer.maps["lfi-cam-without-fin"].value = explorer.maps[GRAD_CAM].value = False
     for control, value in OTHERS.items():
@@ -180,13 +182,29 @@ def test_every_view_is_another_picture_with_other_words(explorer):
 
 def test_nothing_but_drawing_happens_while_a_slider_moves(explorer, monkeypatch):
     explorer.view.value = "occlusion"
-    for name in ("browse", "run_of", "entries", "add_upload"):
+    for name in ("browse", "network_of", "entries", "add_upload"):
         monkeypatch.setattr(module, name, None)
     before = picture(explorer)
     for value in (0.1, 0.2, 0.3):
         explorer.threshold.value = value
     assert said(explorer) == ""
     assert picture(explorer) != before
+
+
+@pytest.mark.parametrize("view", OWN)
+def test_an_interaction_looks_up_each_network_once(explorer, monkeypatch, view):
+    explorer.view.value = view
+    found, real = [], gallery._network
+
+    def recorded(run_id, config):
+        found.append(run_id)
+        return real(run_id, config)
+
+    monkeypatch.setattr(gallery, "_network", recorded)
+    explorer.threshold.value = 0.4321
+    state = explorer.state()
+    assert found == ([*state.runs, state.grad_cam] if view in ("methods", "occlusion") else [*state.runs])
+    assert said(explorer) == ""
 
 
 @pytest.mark.parametrize("method", [*METHODS, GRAD_CAM])
@@ -261,37 +279,38 @@ def test_without_any_map_the_last_picture_stays(explorer):
     assert picture(explorer) != last
 
 
-def test_every_page_of_thumbnails(explorer):
-    run = explorer.state().runs[0]
-    ids, seen = browse(run), []
-    assert len(ids) > 2 * A_PAGE
-    for first in range(0, len(ids), A_PAGE):
+def test_every_sheet_of_thumbnails(explorer):
+    network = network_of(explorer.state().runs[0])
+    ids, seen = browse(network), []
+    assert len(ids) > 2 * A_SHEET
+    for first in range(0, len(ids), A_SHEET):
         shown = [button for button in explorer.thumbnails.buttons if button.layout.display != "none"]
-        last = min(first + A_PAGE, len(ids))
-        expected = [
-            (f"{number + 1}: {true_class(run, ids[number])}", "shown now: " * (number == 0) + f"test image {ids[number]}")
-            for number in range(first, last)
-        ]
-        assert [(button.description, button.tooltip) for button in shown] == expected
+        last = min(first + A_SHEET, len(ids))
+        numbers = range(first, last)
+        assert [button.description for button in shown] == [f"{k + 1}: {network.true_class(ids[k])}" for k in numbers]
+        tooltips = [f"test image {ids[k]}" for k in numbers]
+        if first == 0:
+            tooltips[0] = f"shown now: {tooltips[0]}"
+        assert [button.tooltip for button in shown] == tooltips
         assert f">{first + 1} to {last} of {len(ids)}<" in explorer.thumbnails.where.value
         seen += re.findall(r"base64,([\w+/=]+)\)", explorer.thumbnails.icons.value)
         assert explorer.thumbnails.previous.disabled is (first == 0)
         assert explorer.thumbnails.next.disabled is (last == len(ids))
         if last < len(ids):
             explorer.thumbnails.next.click()
-    assert seen == [base64.b64encode(thumbnail(run, id)).decode() for id in ids]
+    assert seen == [base64.b64encode(network.thumbnail(id)).decode() for id in ids]
     explorer.thumbnails.previous.click()
     assert f" of {len(ids)}<" in explorer.thumbnails.where.value
     assert not explorer.thumbnails.next.disabled
 
 
 def test_a_click_on_a_thumbnail_shows_that_image(explorer):
-    ids = browse(explorer.state().runs[0])
+    ids = browse(network_of(explorer.state().runs[0]))
     before, words = picture(explorer), explorer.thumbnails.where.value
     explorer.thumbnails.next.click()
     assert picture(explorer) == before
     explorer.thumbnails.buttons[4].click()
-    assert explorer.state().image == ids[A_PAGE + 4]
+    assert explorer.state().image == ids[A_SHEET + 4]
     assert picture(explorer) != before
     chosen = [k for k, button in enumerate(explorer.thumbnails.buttons) if "lficam-chosen" in button._dom_classes]
     assert chosen == [4]
@@ -301,7 +320,7 @@ def test_a_click_on_a_thumbnail_shows_that_image(explorer):
 
 
 def test_filters(explorer):
-    before, run = picture(explorer), run_of(explorer.state().runs[0])
+    before, run = picture(explorer), network_of(explorer.state().runs[0]).run
     wrong = (run.explained.probabilities.argmax(1) != run.dataset.test.labels).tolist()
     name = run.classes[1]
     for label, only in ((name, False), ("", True), (name, True)):
@@ -323,7 +342,7 @@ def test_the_least_stable_come_first(explorer):
     explorer.order.value = "least stable first"
     models = explorer.compared.value
     assert len(models) == 2
-    assert explorer.thumbnails._ids == browse(models[0], order="least stable first", others=models)
+    assert explorer.thumbnails._ids == browse(network_of(models[0]), order="least stable first", others=models)
     assert explorer.thumbnails._ids != shuffled
     assert sorted(explorer.thumbnails._ids) == sorted(shuffled)
 
@@ -347,8 +366,8 @@ def test_another_data_set(explorer):
     assert said(explorer) == ""
     assert picture(explorer) != before
     assert (explorer.wrong_only.value, explorer.order.value) == (False, "shuffled")
-    assert explorer.state().image == browse(explorer.state().runs[0])[0]
-    assert [run_of(id).config.dataset for id in explorer.state().runs] == ["digits-cifar100"] * 2
+    assert explorer.state().image == browse(network_of(explorer.state().runs[0]))[0]
+    assert [network_of(id).run.config.dataset for id in explorer.state().runs] == ["digits-cifar100", "digits-cifar100"]
     assert [visible(explorer, box) for box in explorer.maps.values()] == [True, False, True, True]
     last = picture(explorer)
     explorer.view.value = "settings"
@@ -370,13 +389,14 @@ def test_another_setting(explorer):
     assert explorer.state().image == image
     assert picture(explorer) != before
     (run,) = explorer.state().runs
-    assert (run_of(run).config.method, run_of(run).config.batch_size) == ("lfi-cam", 16)
+    config = network_of(run).run.config
+    assert (config.method, config.batch_size) == ("lfi-cam", 16)
 
 
 def test_settings_of_one_method_are_compared(explorer):
     assert list(explorer.compared.options) == ["LFI-CAM: 2 settings"]
     explorer.view.value = "settings"
-    assert [run_of(id).config.batch_size for id in explorer.state().runs] == [32, 16]
+    assert [network_of(id).run.config.batch_size for id in explorer.state().runs] == [32, 16]
 
 
 def test_all_channels_can_be_kept_and_all_but_one_dropped(explorer):
@@ -504,8 +524,8 @@ def test_the_hooks_are_there(explorer):
     names = ["dataset", "variant", "maps", "upload", "view", "threshold", "opacity", "colormap", "screen", "error", "save"]
     classes = [name for widget in inside(explorer.widget) for name in widget._dom_classes]
     assert {name: classes.count(f"lficam-{name}") for name in names} == dict.fromkeys(names, 1)
-    assert [classes.count(f"lficam-{name}") for name in ("train", "thumbnail")] == [1, A_PAGE]
-    assert {f"{explorer.thumbnails._name}-{k}" for k in range(A_PAGE)} <= set(classes)
+    assert [classes.count(f"lficam-{name}") for name in ("train", "thumbnail")] == [1, A_SHEET]
+    assert {f"{explorer.thumbnails._name}-{k}" for k in range(A_SHEET)} <= set(classes)
 
 
 def test_two_explorers_have_thumbnails_of_their_own(explorer):
@@ -632,17 +652,19 @@ def test_what_is_wrong_is_said_until_it_is_mended_whatever_else_succeeds(explore
     assert said(explorer) == ""
 
 
-def test_a_page_with_an_image_that_cannot_be_read_leaves_the_one_before(explorer, monkeypatch):
+def test_a_sheet_with_an_image_that_cannot_be_read_leaves_the_one_before(explorer, monkeypatch):
     before = [(button.description, button.tooltip) for button in explorer.thumbnails.buttons]
     icons, shown, words = explorer.thumbnails.icons.value, explorer.thumbnails.shown, explorer.thumbnails.where.value
-    broken = explorer.thumbnails._ids[A_PAGE + 4]
+    broken = explorer.thumbnails._ids[A_SHEET + 4]
 
-    def read(run, id):
+    thumbnail = Network.thumbnail
+
+    def read(network, id):
         if id == broken:
             raise InputError("it is gone")
-        return thumbnail(run, id)
+        return thumbnail(network, id)
 
-    monkeypatch.setattr("lficam.explorer.thumbnails.thumbnail", read)
+    monkeypatch.setattr(Network, "thumbnail", read)
     explorer.thumbnails.next.click()
     assert said(explorer) == "it is gone"
     assert [(button.description, button.tooltip) for button in explorer.thumbnails.buttons] == before
@@ -659,7 +681,7 @@ def test_a_data_set_that_is_gone_is_not_chosen(explorer, monkeypatch):
         raise InputError("no data folder")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "run_of", gone)
+        patch.setattr(module, "network_of", gone)
         explorer.dataset.value = "digits-cifar100"
     assert said(explorer) == "no data folder"
     assert explorer.dataset.value == "digits-stl10"

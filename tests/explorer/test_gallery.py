@@ -1,27 +1,23 @@
 """What there is to look at, against naive code."""
 
-from io import BytesIO
+import gc
+import weakref
 from itertools import combinations
 
-import numpy as np
 import pytest
 import tiny_runs
-import torch
-from helpers import photographs, two_halves
-from PIL import Image
 
 from lficam.errors import InputError, MissingDataError
 from lficam.explorer import gallery
-from lficam.explorer.gallery import Entry, browse, comparable, entries, picture, run_of, thumbnail, true_class
+from lficam.explorer.gallery import Entry, browse, comparable, entries, network_of
 from lficam.figures.experiments import experiment
 from lficam.metrics.similarity import iou
 from lficam.model.cam import resize_map
-from lficam.training.config import RunConfig
 
 
 @pytest.fixture
 def lfi_cam(runs):
-    return runs["lfi-cam"][0]
+    return network_of(runs["lfi-cam"][0])
 
 
 def test_entries_are_the_trained_runs_of_the_figures_each_once_in_their_order(runs):
@@ -118,35 +114,57 @@ def test_what_can_be_compared():
 
 def test_a_run_is_loaded_once_and_shares_its_data(runs):
     first, second = runs["lfi-cam"][:2]
-    assert run_of(first) is run_of(first)
-    assert run_of(first).dataset is run_of(second).dataset
-    assert run_of(first).id == first
-    assert not run_of(first).model.training
+    assert network_of(first) is network_of(first)
+    assert network_of(first).run.dataset is network_of(second).run.dataset
+    assert network_of(first).run.id == first
+    assert not network_of(first).run.model.training
+
+
+def test_a_network_that_is_dropped_takes_along_all_that_it_has_said(runs, images):
+    """Without the collector, which an explorer keeps away."""
+    gallery._network.cache_clear()
+    network = network_of(runs["lfi-cam"][0])
+    box = (4, 6, 10, 20)
+    said = [network.answer(images[0]), network.answer(images[0], box), network.with_channels(images[0], 3, True)]
+    features, cam, picture = said[0].features, network.grad_cam(images[0]), network.picture(images[0])
+    assert network.thumbnail(images[0])
+    browse(network, wrong_only=True, order="least stable first", others=runs["lfi-cam"][:2])
+    gone = [weakref.ref(thing) for thing in (network, network.run.model, features, cam, picture)]
+    del said, features, cam, picture, network
+    assert None not in [reference() for reference in gone]
+    gc.disable()
+    try:
+        for id in (*runs["abn"], *runs["lfi-cam-without-fin"], *runs["catdog"], *runs["lfi-cam"][1:]):
+            network_of(id)
+        network_of(tiny_runs.store(network_of(runs["abn"][0]).run.config.model_copy(update={"seed": 9}), list("0123456789")))
+        assert [reference() for reference in gone] == [None] * 5
+    finally:
+        gc.enable()
 
 
 def test_the_data_is_where_the_caller_says(runs, lfi_cam):
     entries(overrides=tiny_runs.OVERRIDES | {"data": "elsewhere"})
-    assert run_of(lfi_cam).config.data == "elsewhere"
+    assert network_of(lfi_cam.run.id).run.config.data == "elsewhere"
     entries(overrides=tiny_runs.OVERRIDES)
-    assert run_of(lfi_cam).config.data is None
+    assert network_of(lfi_cam.run.id).run.config.data is None
 
 
 def test_an_unknown_run_is_refused(runs):
     with pytest.raises(InputError, match="no run 'nothing'"):
-        run_of("nothing")
+        network_of("nothing")
 
 
 def test_shuffled_begins_with_the_images_of_the_figures(lfi_cam):
-    plan, test = experiment("fig3"), run_of(lfi_cam).dataset.test
+    plan, test = experiment("fig3"), lfi_cam.run.dataset.test
     ids = browse(lfi_cam)
-    assert ids[: plan.rows] == [test.ids[i] for i in plan.shown(run_of(lfi_cam).dataset)]
+    assert ids[: plan.rows] == [test.ids[i] for i in plan.shown(lfi_cam.run.dataset)]
     assert sorted(ids) == sorted(test.ids)
 
 
 @pytest.mark.parametrize("label", [None, "7"])
 @pytest.mark.parametrize("wrong_only", [False, True])
 def test_filters_keep_the_order(lfi_cam, label, wrong_only):
-    run = run_of(lfi_cam)
+    run = lfi_cam.run
     labels = dict(zip(run.dataset.test.ids, run.dataset.test.labels.tolist(), strict=True))
     predicted = dict(zip(run.explained.ids, run.explained.probabilities.argmax(1).tolist(), strict=True))
     expected = [
@@ -159,9 +177,9 @@ def test_filters_keep_the_order(lfi_cam, label, wrong_only):
 
 
 def test_least_stable_first_is_the_order_of_the_mean_iou_of_all_pairs(runs, lfi_cam):
-    maps = [resize_map(run_of(id).explained.cam, (28, 28)) for id in runs["abn"][:3]]
+    maps = [resize_map(network_of(id).run.explained.cam, (28, 28)) for id in runs["abn"][:3]]
     mean = sum(iou(a, b) for a, b in combinations(maps, 2)) / 3
-    value = dict(zip(run_of(lfi_cam).dataset.test.ids, mean.tolist(), strict=True))
+    value = dict(zip(lfi_cam.run.dataset.test.ids, mean.tolist(), strict=True))
     ids = browse(lfi_cam, order="least stable first", others=runs["abn"][:3])
     assert sorted(ids) == sorted(browse(lfi_cam))
     values = [value[id] for id in ids]
@@ -186,38 +204,3 @@ def test_stability_is_computed_once(runs, lfi_cam, monkeypatch):
 def test_what_cannot_be_browsed_is_refused(lfi_cam, options, message):
     with pytest.raises(InputError, match=message):
         browse(lfi_cam, **options)
-
-
-def test_a_thumbnail_shows_every_pixel_four_times(lfi_cam):
-    id = browse(lfi_cam)[0]
-    with Image.open(BytesIO(thumbnail(lfi_cam, id))) as image:
-        shown = np.asarray(image)
-    test = run_of(lfi_cam).dataset.test
-    pixels = test.images[test.ids.index(id)].permute(1, 2, 0).numpy()
-    assert (shown == pixels.repeat(2, 0).repeat(2, 1)).all()
-
-
-def test_a_test_image_and_its_class_are_those_of_the_data_set(lfi_cam):
-    test = run_of(lfi_cam).dataset.test
-    for id in browse(lfi_cam)[:3]:
-        assert torch.equal(picture(lfi_cam, id), test.images[test.ids.index(id)] / 255)
-        assert true_class(lfi_cam, id) == id.split("/")[1]  # the class is part of the name
-
-
-def test_images_on_disk_are_read_without_a_process_of_their_own(runs, tmp_path, monkeypatch):
-    monkeypatch.setattr("lficam.data.datasets.MEMORY_LIMIT", 0)
-    root = photographs(tmp_path / "photographs")
-    two_halves(60, 40).save(root / "test" / "cat" / "1.png")
-    shape = {"trunk": "cifar_resnet8", "image_size": 16, "augmentation": "resized-crop-flip"}
-    config = RunConfig(dataset="folder", data=str(root), epochs=1, **shape)
-    id = tiny_runs.store(config, ["cat", "dog"])
-    run = run_of(id)
-    index = [i for i, name in enumerate(run.dataset.test.ids) if "cat" in name]
-    expected = run.inputs(index)[0] * torch.tensor(run.std).view(3, 1, 1) + torch.tensor(run.mean).view(3, 1, 1)
-    monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter", None)
-    assert torch.allclose(picture(id, run.dataset.test.ids[index[0]]), expected, atol=1e-6)
-
-
-def test_an_unknown_image_is_refused(lfi_cam):
-    with pytest.raises(InputError, match="no test image 'test/99' in digits-stl10"):
-        picture(lfi_cam, "test/99")

@@ -18,14 +18,14 @@ from lficam.cli.explain_images import read_images
 from lficam.data.augmentation import evaluation_crop
 from lficam.errors import InputError
 from lficam.explorer import own_pictures
-from lficam.explorer.gallery import picture, run_of, true_class
+from lficam.explorer.gallery import network_of
 from lficam.explorer.own_pictures import add_upload
 from lficam.training.config import RunConfig
 
 
 @pytest.fixture
 def lfi_cam(runs):
-    return runs["lfi-cam"][0]
+    return network_of(runs["lfi-cam"][0])
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def quarters():
 
 
 def shown(lfi_cam, content):
-    return (picture(lfi_cam, add_upload("mine", content)) * 255).round()
+    return (lfi_cam.picture(add_upload("mine", content)) * 255).round()
 
 
 @pytest.mark.parametrize(
@@ -203,10 +203,10 @@ def test_pictures_are_turned_upright(lfi_cam, tmp_path, orientation):
     exif[0x0112] = orientation
     file = tmp_path / "turned.jpg"
     file.write_bytes(encoded(quarters(), "jpeg", exif=exif))
-    config = run_of(lfi_cam).config
+    config = lfi_cam.run.config
     samples = read_images({"turned": file}, config)
     expected = evaluation_crop(samples.images, samples.shapes, config.image_size, config.augmentation)[0]
-    assert torch.equal(picture(lfi_cam, add_upload("turned.jpg", file.read_bytes())), expected)
+    assert torch.equal(lfi_cam.picture(add_upload("turned.jpg", file.read_bytes())), expected)
     corner = {1: RED, 2: GREEN, 3: GREY, 4: BLUE, 5: RED, 6: BLUE, 7: GREY, 8: GREEN}[orientation]
     assert (expected[:, 2, 2] * 255 - torch.tensor(corner)).abs().max() < 25
 
@@ -216,12 +216,12 @@ def test_pictures_are_turned_upright(lfi_cam, tmp_path, orientation):
 def test_an_upload_is_cut_as_the_image_files_of_its_training_are(runs, tmp_path, augmentation, width, height):
     root = photographs(tmp_path / "photographs")
     shape = {"trunk": "cifar_resnet8", "image_size": 16, "augmentation": augmentation}
-    id = tiny_runs.store(RunConfig(dataset="folder", data=str(root), epochs=1, **shape), ["cat", "dog"])
+    network = network_of(tiny_runs.store(RunConfig(dataset="folder", data=str(root), epochs=1, **shape), ["cat", "dog"]))
     file = tmp_path / "own.png"
     noise(width, height).save(file)
-    samples = read_images({"own": file}, run_of(id).config)
+    samples = read_images({"own": file}, network.run.config)
     expected = evaluation_crop(samples.images, samples.shapes, 16, augmentation)[0]
-    assert torch.equal(picture(id, add_upload("own.png", file.read_bytes())), expected)
+    assert torch.equal(network.picture(add_upload("own.png", file.read_bytes())), expected)
 
 
 def test_a_single_pixel_and_the_largest_picture(lfi_cam):
@@ -308,7 +308,7 @@ def test_the_key_follows_from_the_content_and_nobody_knows_the_class(lfi_cam):
     key = add_upload("a.png", content)
     assert key == "upload:" + hashlib.sha256(content).hexdigest()
     assert add_upload("another name", memoryview(content)) == key
-    assert true_class(lfi_cam, key) is None
+    assert lfi_cam.true_class(key) is None
 
 
 def test_the_last_twenty_pictures_are_kept(lfi_cam):
@@ -317,13 +317,13 @@ def test_the_last_twenty_pictures_are_kept(lfi_cam):
     add_upload("again", contents[0])  # the newest now
     add_upload("one more", contents[20])
     with pytest.raises(InputError, match=r"^your picture is no longer kept \(the last 20 are\): upload it again$"):
-        picture(lfi_cam, keys[1])
-    assert picture(lfi_cam, keys[0])[0, 0, 0] == 0
-    assert picture(lfi_cam, keys[2])[0, 0, 0] * 255 == pytest.approx(2)
+        lfi_cam.picture(keys[1])
+    assert lfi_cam.picture(keys[0])[0, 0, 0] == 0
+    assert lfi_cam.picture(keys[2])[0, 0, 0] * 255 == pytest.approx(2)
 
 
 def test_a_picture_is_read_once_for_all_runs_of_a_size(runs, monkeypatch):
     key = add_upload("a", encoded(Image.new("RGB", (5, 5), GREEN)))
-    first = picture(runs["lfi-cam"][0], key)
+    first = network_of(runs["lfi-cam"][0]).picture(key)
     monkeypatch.setattr(own_pictures, "read_quietly", None)
-    assert torch.equal(picture(runs["abn"][0], key), first)
+    assert torch.equal(network_of(runs["abn"][0]).picture(key), first)

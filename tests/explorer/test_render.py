@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import fields, replace
+from functools import partial
 from io import BytesIO
 
 import numpy as np
@@ -14,9 +15,10 @@ from tiny_runs import encoded, noise
 from lficam.errors import InputError
 from lficam.explorer import answers
 from lficam.explorer import render as render_module
-from lficam.explorer.gallery import browse, run_of
+from lficam.explorer.gallery import browse, network_of
 from lficam.explorer.own_pictures import add_upload
 from lficam.explorer.render import caption, draw_view, panel_at, render, save_view
+from lficam.explorer.scene import scene_of
 from lficam.explorer.state import COLOR_MAPS, TITLES, WIDTHS, State
 from lficam.figures.grid import DPI
 from lficam.model.abn import ABN
@@ -63,7 +65,7 @@ def test_each_control_changes_the_views_that_it_belongs_to_and_no_other(runs, st
 @pytest.mark.parametrize("view", TITLES)
 def test_the_same_state_gives_the_same_bytes(states, view):
     png = render(states[view])
-    assert draw_view(states[view]).png(760 / 6.9) == png
+    assert draw_view(scene_of(states[view])).png(760 / 6.9) == png
     for width in WIDTHS:
         with Image.open(BytesIO(render(replace(states[view], width=width)))) as image:
             assert image.format == "PNG"
@@ -79,13 +81,14 @@ def test_nothing_is_computed_while_the_drawing_changes(states, view, monkeypatch
     for change in ({"threshold": 0.123}, {"opacity": 0.9}, {"color_map": "gray"}, {"contour": False}):
         assert render(replace(state, **change)) != render(state)
     with pytest.raises(TypeError):  # what was not computed before cannot be now
-        render(replace(state, image=browse(state.runs[0])[20]))
+        render(replace(state, image=browse(network_of(state.runs[0]))[20]))
 
 
 def test_a_view_is_drawn_once(states, monkeypatch):
     png = render(states["methods"])
-    monkeypatch.setattr(render_module, "draw_view", None)
+    monkeypatch.setattr(render_module, "scene_of", None)
     assert render(replace(states["methods"])) == png
+    assert caption(replace(states["methods"]))
 
 
 @pytest.mark.parametrize("color_map", COLOR_MAPS)
@@ -110,7 +113,7 @@ def test_a_square_beside_the_picture_hides_nothing(states):
 @pytest.mark.parametrize("view", TITLES)
 def test_places_are_found_in_every_panel(states, view, width):
     state = replace(states[view], width=width)
-    page = draw_view(state)
+    page = draw_view(scene_of(state))
     assert len(page.squares) == {"methods": 4, "settings": 6, "fin": 3, "occlusion": 8}[view]
     for left, top, side in page.squares:
         for x, y in ((0.01, 0.02), (0.5, 0.25), (0.25, 0.75), (0.99, 0.98)):
@@ -136,7 +139,11 @@ def test_a_panel_is_where_the_picture_is_drawn(states, width):
 # Refusals and captions --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("show", [render, draw_view, caption])
+def drawn_anew(state):
+    return draw_view(scene_of(state))
+
+
+@pytest.mark.parametrize("show", [render, caption, drawn_anew, partial(panel_at, x=0.1, y=0.5)])
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -205,7 +212,7 @@ def test_a_saved_view_is_the_view_itself_and_says_where_it_comes_from(states, vi
     assert list(file.parent.iterdir()) == [file]
     assert file.name.startswith(f"{view}_")
     assert file.suffix == ".png"
-    assert (pixels(file.read_bytes()) == pixels(draw_view(state).png(DPI))).all()
+    assert (pixels(file.read_bytes()) == pixels(draw_view(scene_of(state)).png(DPI))).all()
     with Image.open(file) as image:
         assert image.width == 1380  # 6.9 inches at 200 dpi
         assert image.text["Software"] == "lficam"
@@ -214,7 +221,7 @@ def test_a_saved_view_is_the_view_itself_and_says_where_it_comes_from(states, vi
     assert State(**restored) == state
     assert [run["id"] for run in record["runs"]] == list(state.runs)
     for run in record["runs"]:
-        assert run["config"] == run_of(run["id"]).config.model_dump(exclude={"data"})
+        assert run["config"] == network_of(run["id"]).run.config.model_dump(exclude={"data"})
     assert record["image"] == {"test_image": state.image}
     assert record["shows"] == caption(state)
     assert record["environment"]["packages"]["torch"] == torch.__version__.split("+")[0]

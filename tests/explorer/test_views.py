@@ -11,13 +11,13 @@ from helpers import check_text
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from tiny_runs import encoded, noise
 
-from lficam.explorer import sentences
-from lficam.explorer.answers import answer, box_of, compared, grad_cam, hidden, with_channels
+from lficam.explorer.answers import Network, box_of
 from lficam.explorer.canvas import Page
-from lficam.explorer.gallery import picture, run_of
+from lficam.explorer.gallery import network_of
 from lficam.explorer.own_pictures import add_upload
 from lficam.explorer.render import draw_view
-from lficam.explorer.sentences import agreement, setting, similarity
+from lficam.explorer.scene import scene_of
+from lficam.explorer.sentences import effect, how_alike, setting, similarity
 from lficam.explorer.state import TITLES, WIDTHS
 from lficam.figures.grid import DPI
 
@@ -44,7 +44,7 @@ class Drawn:
         with pytest.MonkeyPatch.context() as patch:
             for name, found in calls.items():
                 patch.setattr(Page, name, self._recorder(getattr(Page, name), found))
-            page = draw_view(state)
+            page = draw_view(scene_of(state))
         self.width, self.height, self.texts = page.width, page.height, calls["text"]
         panels = [self._panel(call) for call in (*calls["picture"], *calls["map"])]
         self.panels = sorted(panels, key=lambda panel: (round(panel.place[1], 6), panel.place[0]))
@@ -90,20 +90,26 @@ def check_places(drawn, columns, side, top, row):
         assert panel.place == pytest.approx((0.1 + x * (side + 0.1), top + y * row, side)), number
 
 
-def said(run_id, probabilities, most=1, known=None):
+def said(probabilities, most=1, known=None):
     """What stands below a map: the most probable classes, of which the first has a cross if it is wrong."""
     values, labels = probabilities.topk(most)
     lines = [f"{label} ({value:.2f})" for value, label in zip(values.tolist(), labels.tolist(), strict=True)]
     return [lines[0] + (" ×" if labels[0] != known else ""), *lines[1:]]
 
 
+def networks_of(state):
+    """Of the state's runs, then of Grad-CAM."""
+    scene = scene_of(state)
+    return [network for network in (*scene.networks, scene.explained) if network is not None]
+
+
 def label_of(state):
     return int(state.image.split("/")[1])
 
 
-def explained(runs, state):
+def with_grad_cam(runs, state):
     """The state with the Grad-CAM of a run that is not shown, and that does not predict class 0."""
-    other = next(id for id in runs["lfi-cam"][1:] if answer(id, state.image).probabilities.argmax() != 0)
+    other = next(id for id in runs["lfi-cam"][1:] if network_of(id).answer(state.image).probabilities.argmax() != 0)
     return replace(state, grad_cam=other)
 
 
@@ -114,21 +120,22 @@ METHODS = ["LFI-CAM", "LFI-CAM without FIN", "ABN"]
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_map_of_each_method_stands_under_its_title_and_over_its_prediction(runs, states, width):
-    state = explained(runs, replace(states["methods"], width=width))
+    state = with_grad_cam(runs, replace(states["methods"], width=width))
     panels = Drawn(state).panels
     assert [panel.title for panel in panels] == ["picture", *METHODS, "Grad-CAM of LFI-CAM"]
-    maps = [compared(id, answer(id, state.image).cam) for id in state.runs]
-    check_maps(panels, [None, *maps, compared(state.grad_cam, grad_cam(state.grad_cam, state.image))])
-    pixels = picture(state.runs[0], state.image)
+    *shown, explained = networks_of(state)
+    maps = [network.compared(network.answer(state.image).cam) for network in shown]
+    check_maps(panels, [None, *maps, explained.compared(explained.grad_cam(state.image))])
+    pixels = explained.picture(state.image)
     assert all(panel.square is None and torch.equal(panel.pixels, pixels) for panel in panels)
     assert panels[0].below == []
-    for id, panel in zip(state.runs, panels[1:4], strict=True):
-        assert panel.below == said(id, answer(id, state.image).probabilities, 3, label_of(state))
-    assert panels[4].below == said(state.grad_cam, answer(state.grad_cam, state.image).probabilities, 1, label_of(state))
+    for network, panel in zip(shown, panels[1:4], strict=True):
+        assert panel.below == said(network.answer(state.image).probabilities, 3, label_of(state))
+    assert panels[4].below == said(explained.answer(state.image).probabilities, 1, label_of(state))
 
 
 def test_methods_stand_in_a_row_or_on_a_narrow_page_in_two_columns(runs, states):
-    state = explained(runs, states["methods"])  # five panels
+    state = with_grad_cam(runs, states["methods"])  # five panels
     check_places(Drawn(state), 5, 6.7 / 5 - 0.1, 0.56 + 2 * 0.15, 0)
     check_places(Drawn(replace(state, width=5.2)), 5, 0.9, 0.7 + 2 * 0.15, 0)
     check_places(Drawn(replace(state, width=3.7)), 2, 1.65, 0.95 + 2 * 0.15, 1.65 + 0.6 + 2 * 0.15)
@@ -139,14 +146,14 @@ def test_methods_stand_in_a_row_or_on_a_narrow_page_in_two_columns(runs, states)
 @pytest.mark.parametrize("view", ["methods", "occlusion"])
 def test_a_cross_marks_what_is_wrong_whatever_the_class_is_called(states, view, monkeypatch):
     state = replace(states[view], runs=states[view].runs[:1], square=(0.5, 0.5, 0.0))
-    run = run_of(state.runs[0])
-    label = answer(run.id, state.image).probabilities.argmax()
+    network = network_of(state.runs[0])
+    label = network.answer(state.image).probabilities.argmax()
     assert label != label_of(state)
-    monkeypatch.setitem(vars(run), "classes", tuple(f"{k} × 2" for k in range(10)))
+    monkeypatch.setitem(vars(network.run), "classes", tuple(f"{k} × 2" for k in range(10)))
     first = Drawn(state).panels[1].below[0]
     assert first.startswith(f"{label} × 2 (")
     assert first.endswith(") ×")
-    monkeypatch.setattr(sentences, "true_class", lambda run_id, image: f"{label} × 2")
+    monkeypatch.setattr(Network, "true_class", lambda self, image: f"{label} × 2")
     assert Drawn(state).panels[1].below[0].endswith(")")
 
 
@@ -166,16 +173,18 @@ def test_the_map_of_each_setting_stands_under_its_number_and_hyper_parameters(st
     state = replace(states["settings"], width=width, threshold=0.3)
     drawn = Drawn(state)
     *maps, last = drawn.panels
-    names = [f"model {k} " + setting(run_of(id)).replace("\n", " ") for k, id in enumerate(state.runs, 1)]
+    networks = networks_of(state)
+    names = [f"model {k} " + setting(network).replace("\n", " ") for k, network in enumerate(networks, 1)]
     assert [panel.title for panel in drawn.panels] == [*names, "picture"]
-    check_maps(drawn.panels, [*(compared(id, answer(id, state.image).cam) for id in state.runs), None])
-    pixels = picture(state.runs[0], state.image)
+    check_maps(drawn.panels, [*(network.compared(network.answer(state.image).cam) for network in networks), None])
+    pixels = networks[0].picture(state.image)
     assert all(torch.equal(panel.pixels, pixels) for panel in drawn.panels)
-    for id, panel in zip(state.runs, maps, strict=True):
-        assert panel.below == said(id, answer(id, state.image).probabilities, 1, label_of(state))
-    assert torch.equal(drawn.matrix.values, similarity(state))
+    for network, panel in zip(networks, maps, strict=True):
+        assert panel.below == said(network.answer(state.image).probabilities, 1, label_of(state))
+    matrix = similarity(scene_of(state))
+    assert torch.equal(drawn.matrix.values, matrix)
     assert last.place[1] == drawn.matrix.y > max(y + side for _, y, side in (panel.place for panel in maps))
-    mean, *others = agreement(similarity(state), 0.3)
+    mean, *others = how_alike(matrix, 0.3)
     words = [text.words for text in drawn.texts]
     assert mean in words
     assert " ".join(others) in [" ".join(text.split()) for text in words]
@@ -199,14 +208,14 @@ def test_settings_stand_in_a_row_or_on_a_narrow_page_in_two_columns(states):
 @pytest.mark.parametrize(("k", "keep"), [(3, True), (5, False)])
 def test_the_learned_map_stands_beside_the_changed_one(states, width, k, keep):
     state = replace(states["fin"], width=width, k=k, keep=keep)
-    id = state.runs[0]
-    learned, changed = answer(id, state.image), with_channels(id, state.image, k, keep)
+    network = network_of(state.runs[0])
+    learned, changed = network.answer(state.image), network.with_channels(state.image, k, keep)
     panels = Drawn(state).panels
     assert [panel.title for panel in panels] == ["picture", "as learned", "only the top 3" if keep else "without the top 5"]
-    check_maps(panels, [None, compared(id, learned.cam), compared(id, changed.cam)])
-    pixels = picture(id, state.image)
+    check_maps(panels, [None, network.compared(learned.cam), network.compared(changed.cam)])
+    pixels = network.picture(state.image)
     assert all(panel.square is None and torch.equal(panel.pixels, pixels) for panel in panels)
-    assert [panel.below for panel in panels] == [[], *(said(id, a.probabilities, 1, label_of(state)) for a in (learned, changed))]
+    assert [panel.below for panel in panels] == [[], *(said(a.probabilities, 1, label_of(state)) for a in (learned, changed))]
 
 
 def test_inside_the_fin_three_stand_in_a_row(states):
@@ -219,12 +228,12 @@ def test_inside_the_fin_three_stand_in_a_row(states):
 @pytest.mark.parametrize(("k", "keep"), [(3, True), (3, False), (64, True), (0, False)])
 def test_bars_and_feature_maps_are_those_of_the_most_important_channels(states, width, count, k, keep):
     state = replace(states["fin"], width=width, k=k, keep=keep)
-    learned, drawn = answer(state.runs[0], state.image), Drawn(state)
+    learned, drawn = network_of(state.runs[0]).answer(state.image), Drawn(state)
     weights, order = learned.importance.sort(descending=True, stable=True)
     weights, order = weights[:count], order[:count]
     assert order.tolist() != list(range(count))  # else the first channels would pass for them
     assert drawn.bars.values == weights.tolist()
-    assert drawn.bars.full == [(rank < k) == keep for rank in range(count)]
+    assert drawn.bars.full == [rank < k if keep else rank >= k for rank in range(count)]
     assert drawn.bars.level == (1 / 64, "1/64")
     assert torch.equal(drawn.features.planes, learned.features[order])
     assert drawn.features.color_map == state.color_map
@@ -240,7 +249,7 @@ def test_bars_and_feature_maps_are_those_of_the_most_important_channels(states, 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_before_and_after_stand_below_or_beside_one_another(runs, states, width):
-    state = explained(runs, replace(states["occlusion"], square=(0.4, 0.55, 0.5), width=width))
+    state = with_grad_cam(runs, replace(states["occlusion"], square=(0.4, 0.55, 0.5), width=width))
     box = box_of(state.square, 28)
     assert box == (8, 4, 22, 18)
     drawn = Drawn(state)
@@ -255,20 +264,20 @@ def test_before_and_after_stand_below_or_beside_one_another(runs, states, width)
         assert [panel.title for panel in before] == titles
         assert [panel.title for panel in after] == [None] * 5
         check_places(drawn, 5, (width - 0.2) / 5 - 0.1, (0.56 if width == 6.9 else 0.7) + 2 * 0.15, (width - 0.2) / 5 - 0.1 + 0.25)
-    every = []
+    every, networks = [], networks_of(state)
+    *shown, explained = networks
     for panels, hide in ((before, None), (after, box)):
-        answers = {id: answer(id, state.image, hide) for id in (*state.runs, state.grad_cam)}
-        maps = [compared(id, answers[id].cam) for id in state.runs]
-        maps.append(compared(state.grad_cam, grad_cam(state.grad_cam, state.image, hide)))
+        maps = [network.compared(network.answer(state.image, hide).cam) for network in shown]
+        maps.append(explained.compared(explained.grad_cam(state.image, hide)))
         check_maps(panels, [None, *maps])
         every += maps
-        pixels = hidden(state.runs[0], state.image, hide)
+        pixels = explained.hidden(state.image, hide)
         assert all(torch.equal(panel.pixels, pixels) for panel in panels)
         frame = None if hide is None else pytest.approx((8 / 28, 4 / 28, 22 / 28, 18 / 28))
         assert all(panel.square == frame for panel in panels)
         assert panels[0].below == ["whole" if hide is None else "with the square"]
-        for id, panel in zip((*state.runs, state.grad_cam), panels[1:], strict=True):
-            assert panel.below == said(id, answers[id].probabilities, 1, label_of(state))
+        for network, panel in zip(networks, panels[1:], strict=True):
+            assert panel.below == said(network.answer(state.image, hide).probabilities, 1, label_of(state))
     assert not torch.equal(before[0].pixels, after[0].pixels)
     assert not [k for k in range(4) if torch.equal(every[k], every[4 + k])]  # the square changes each map
 
@@ -277,7 +286,7 @@ def test_the_effect_of_the_square_is_said_below(states):
     state = states["occlusion"]
     drawn = Drawn(state)
     last = max(drawn.texts, key=lambda text: text.y)
-    assert " ".join(last.words.split()) == " ".join(sentences.effect(state))
+    assert " ".join(last.words.split()) == " ".join(effect(scene_of(state)))
     lowest = max(y + side for _, y, side in (panel.place for panel in drawn.panels))
     assert lowest + 0.25 < last.y < drawn.height
 
@@ -309,7 +318,7 @@ def check_squares(page):
 @pytest.mark.parametrize("view", TITLES)
 def test_text_is_legible_and_apart_and_on_no_picture(runs, states, view, width):
     for state in (replace(states[view], grad_cam=states[view].runs[0]), crowded(runs, states[view])):
-        page = draw_view(replace(state, width=width))
+        page = draw_view(scene_of(replace(state, width=width)))
         for dpi in (110, DPI):
             check_text(page.figure, dpi)
         check_squares(page)
@@ -320,8 +329,8 @@ def test_text_is_legible_and_apart_and_on_no_picture(runs, states, view, width):
 def test_text_stays_apart_whatever_the_classes_are_called(runs, states, view, width, monkeypatch):
     names = tuple(f"soft-coated Wheaten terrier of $kind_{k}$" for k in range(10))
     for id in runs["lfi-cam"]:
-        monkeypatch.setitem(vars(run_of(id)), "classes", names)
-    page = draw_view(replace(crowded(runs, states[view]), grad_cam="", width=width))
+        monkeypatch.setitem(vars(network_of(id).run), "classes", names)
+    page = draw_view(scene_of(replace(crowded(runs, states[view]), grad_cam="", width=width)))
     check_text(page.figure, DPI)
     check_squares(page)
     words = [text.get_text() for text in page.figure.texts]
