@@ -63,7 +63,8 @@ def choices(control: Dropdown) -> list[object]:
 
 start = perf_counter()
 explorer = Explorer()
-rows.append(("methods", "open, first", 1, *[round(1000 * (perf_counter() - start))] * 2))
+opened = round(1000 * (perf_counter() - start))
+rows.append(("methods", "open, first", 1, opened, opened))
 pictures = [own_picture(number) for number in range(IMAGES)]
 shares = np.linspace(0.1, 0.9, IMAGES).tolist()
 for view in VIEW_BUTTONS.values():

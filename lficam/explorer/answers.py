@@ -7,7 +7,7 @@ Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014).
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import wraps
 from inspect import signature
 from io import BytesIO
 from typing import NamedTuple
@@ -27,8 +27,8 @@ from lficam.model.devices import device_of
 from lficam.model.methods import METHODS, Method
 from lficam.training.runs import Run
 
-KEPT = 32  # pictures and answers a network; of a large one an answer takes up to 1.6 MB, the network itself 700
-THUMBNAILS = 1024  # of up to 10 kB
+KEPT = 32  # answers of each kind; of a large network, which takes 700 MB, one takes up to 1.6
+THUMBNAILS = 4096  # of some 5 kB
 SIDE = 56  # pixels of a thumbnail
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right, in pixels
@@ -47,7 +47,7 @@ class Answer(NamedTuple):
 
 
 def kept(most: int) -> Callable[[Callable], Callable]:
-    """Each answer of a method is computed once, the last `most` are kept: with the object, so that they go when it goes."""
+    """A method that computes each answer once. The last ones are kept, with the object: when that goes, they go."""
 
     def decorate(method: Callable) -> Callable:
         parameters, name = signature(method), f"_kept_{method.__name__}"
@@ -58,7 +58,7 @@ def kept(most: int) -> Callable[[Callable], Callable]:
             asked.apply_defaults()
             question, answers = asked.args[1:], vars(self).setdefault(name, {})  # oldest first
             answers[question] = answers.pop(question) if question in answers else method(self, *question)
-            while len(answers) > most:
+            if len(answers) > most:
                 del answers[next(iter(answers))]
             return answers[question]
 
@@ -157,14 +157,11 @@ class Network:
         """(1, 3, s, s), normalised, where the model is."""
         return normalize(self.hidden(image, box)[None], self.run.mean, self.run.std).to(device_of(self.run.model))
 
-    @cached_property
-    def _positions(self) -> dict[str, int]:
-        return {id: i for i, id in enumerate(self.run.dataset.test.ids)}
-
     def _position(self, image: str) -> int:
-        if image not in self._positions:
+        ids = self.run.dataset.test.ids
+        if image not in ids:
             raise InputError(f"no test image {image!r} in {self.run.config.dataset}: choose one of its thumbnails")
-        return self._positions[image]
+        return ids.index(image)
 
 
 def ranked(importance: Tensor) -> Tensor:
@@ -175,8 +172,7 @@ def ranked(importance: Tensor) -> Tensor:
 def iou_matrix(maps: Sequence[Tensor], threshold: float) -> Tensor:
     """IoU of every two of S maps (1, h, w) of one size: (S, S). Higher is more alike; 0 for a map of which nothing is on."""
     stacked, count = torch.stack(list(maps)), len(maps)
-    pairs = torch.cartesian_prod(torch.arange(count), torch.arange(count)).view(-1, 2)
-    return iou(stacked[pairs[:, 0]], stacked[pairs[:, 1]], threshold).view(count, count)
+    return iou(stacked.repeat_interleave(count, 0), stacked.repeat(count, 1, 1, 1), threshold).view(count, count)
 
 
 def box_of(square: tuple[float, float, float], side: int) -> Box | None:

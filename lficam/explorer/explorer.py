@@ -41,7 +41,7 @@ _ONE_AT_A_TIME = RLock()
 
 
 def _observer(method: Callable[..., None]) -> Callable[..., None]:
-    """What a control calls; why it fails is the red line. Drawing and browsing have lines of their own."""
+    """What a control calls; why it fails is the red line."""
 
     @wraps(method)
     def guarded(self: "Explorer", *event: object) -> None:
@@ -112,37 +112,43 @@ class Explorer(Controls):
         )
 
     def _connect(self) -> None:
+        """What each control does."""
         drawn = [*self.maps.values(), self.k, self.x, self.y, self.size]
         for control in (*drawn, self.threshold, self.opacity, self.color_map, self.contour):
             control.observe(self._on_drawing, "value")
         for control in (self.label, self.order, self.wrong_only):
-            control.observe(self._on_filter, "value")
-        self.picture.observe(self._on_screen, ["width", "point"])
-        self.dataset.observe(self._on_dataset, "value")
-        self.variant.observe(self._on_variant, "value")
-        self.view.observe(self._on_view, "value")
+            control.observe(partial(self._take, self._browse), "value")
+        self.variant.observe(partial(self._take, self._fill_variant, self._browse, self._draw), "value")
+        self.view.observe(partial(self._take, self._fill_view, self._draw), "value")
+        self.keep.observe(partial(self._take, self._fit_channels, self._draw), "value")
         self.compared.observe(self._on_compared, "value")
-        self.keep.observe(self._on_keep, "value")
+        self.dataset.observe(self._on_dataset, "value")
+        self.picture.observe(partial(self._on_screen, self._on_drawing), "width")
+        self.picture.observe(partial(self._on_screen, self._move_square), "point")
         self.upload.receive = self._on_upload
         self.save.on_click(self._on_save)
         self.offer.overrides = self._overrides if self._profile == "embedded" else {}
         self.offer.then = self._on_trained
-        self.thumbnails.previous.on_click(partial(self._on_turn, -1))
-        self.thumbnails.next.on_click(partial(self._on_turn, 1))
+        self.thumbnails.previous.on_click(partial(self._take, partial(self.thumbnails.turn, -1)))
+        self.thumbnails.next.on_click(partial(self._take, partial(self.thumbnails.turn, 1)))
         for k, button in enumerate(self.thumbnails.buttons):
             button.on_click(partial(self._on_thumbnail, k))
 
+    @_observer
+    def _take(self, *steps_and_event: Any) -> None:
+        """Take steps, one after the other, whatever the event was."""
+        for step in steps_and_event[:-1]:
+            step()
+
     def _on_drawing(self, _: object) -> None:
+        """As an observer; but a picture has a red line of its own, and mends no other."""
         with _ONE_AT_A_TIME:
             if not self._quiet:
                 self._draw()
 
-    def _on_screen(self, change: Bunch) -> None:
+    def _on_screen(self, observer: Callable[[Bunch], None], change: Bunch) -> None:
         try:
-            if change.name == "point":
-                self._move_square(change)
-            else:
-                self._on_drawing(change)
+            observer(change)
         finally:
             self.picture.answered += 1
 
@@ -156,44 +162,19 @@ class Explorer(Controls):
 
     @_observer
     def _on_dataset(self, change: Bunch) -> None:
-        classes = None
         try:
             classes = network_of(self._own()[0].run_id).run.classes
-        finally:
-            if classes is None:  # its data is gone: what is shown is still of the other one
-                with self._quietly():
-                    self.dataset.value = change.old
+        except Exception:
+            with self._quietly():
+                self.dataset.value = change.old  # what is shown is still of that one
+            raise
         self._fill_dataset(classes)
-
-    @_observer
-    def _on_variant(self, _: object) -> None:
-        self._fill_variant()
-        self._browse()
-        self._draw()
-
-    @_observer
-    def _on_filter(self, _: object) -> None:
-        self._browse()
 
     @_observer
     def _on_compared(self, _: object) -> None:
         if self.order.value != ORDERS[0]:
             self._browse()
         self._draw()
-
-    @_observer
-    def _on_view(self, _: object) -> None:
-        self._fill_view()
-        self._draw()
-
-    @_observer
-    def _on_keep(self, _: object) -> None:
-        self._fit_channels()
-        self._draw()
-
-    @_observer
-    def _on_turn(self, sheets: int, _: object) -> None:
-        self.thumbnails.turn(sheets)
 
     @_observer
     def _on_thumbnail(self, k: int, _: object) -> None:
@@ -222,8 +203,8 @@ class Explorer(Controls):
         show(self.offer.widget, not self._found)
         show(self.content, len(self._found) > 0)
         if not self._found:
-            words = f"Nothing of profile {escape(self._profile)} has been trained yet: this trains a few small models."
-            self.offer.words.value = words
+            nothing = f"Nothing of profile {escape(self._profile)} has been trained yet"
+            self.offer.words.value = f"{nothing}: this trains a few small models."
             return
         names = Counter(entry.dataset for entry in self._found).most_common()  # where there is most to see comes first
         with self._quietly():
@@ -268,19 +249,14 @@ class Explorer(Controls):
 
     def _runs(self) -> dict[str, str]:
         """Method -> run id, of the data set and the setting that are chosen."""
-        chosen = (self.dataset.value, self.variant.value)
-        found = {entry.method: entry.run_id for entry in self._found if (entry.dataset, entry.variant) == chosen}
+        found = {entry.method: entry.run_id for entry in self._own() if entry.variant == self.variant.value}
         return {method: found[method] for method in METHODS if method in found}
 
-    def _browsed(self) -> str:
-        """The run whose test images and predictions are browsed."""
-        return next(iter(self._runs().values()))
-
     def _browse(self) -> None:
-        """Show the images that the filters leave; if that fails, those before stay."""
+        """Show the images that the filters leave to the first network; if that fails, those before stay."""
         others = () if self.order.value == ORDERS[0] else self.compared.value or ()
         with self.error.watch("images"):
-            network = network_of(self._browsed())
+            network = network_of(next(iter(self._runs().values())))
             with self.thumbnails.searching():
                 ids = browse(network, self.label.value or None, self.wrong_only.value, self.order.value, others)
             self.thumbnails.show(network, ids)

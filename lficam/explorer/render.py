@@ -61,20 +61,17 @@ def panel_at(state: State, x: float, y: float) -> tuple[float, float] | None:
 @lru_cache(maxsize=128)
 def _drawn(state: State) -> Drawn:
     scene = scene_of(state)
-    page, words = draw_view(scene), _words(scene)
+    page = draw_view(scene)
     w, h = page.width, page.height
     panels = tuple((x / w, y / h, (x + side) / w, (y + side) / h) for x, y, side in page.squares)
-    return Drawn(page.png(PIXELS / w), panels, words)
+    words = [f"{subject(scene)}.", *VIEWS[state.view].words(scene)]
+    return Drawn(page.png(PIXELS / w), panels, " ".join(words))
 
 
 def draw_view(scene: Scene) -> Page:
     """The view as a page, drawn anew. Raises InputError for channels that there are not."""
     with _few_threads(scene.side):
         return VIEWS[scene.state.view].draw(scene)
-
-
-def _words(scene: Scene) -> str:
-    return " ".join([f"{subject(scene)}.", *VIEWS[scene.state.view].words(scene)])
 
 
 @contextmanager
@@ -99,7 +96,7 @@ def save_view(state: State, folder: Path) -> Path:
     record = {
         "state": asdict(state),
         "image": {"upload_sha256" if state.image.startswith(UPLOAD) else "test_image": state.image.removeprefix(UPLOAD)},
-        "shows": _words(scene),
+        "shows": caption(state),
         "runs": [{"id": id, "config": config.model_dump(exclude={"data"})} for id, config in configs.items()],
         "environment": environment(),
     }

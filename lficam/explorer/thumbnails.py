@@ -22,7 +22,7 @@ class Thumbnails:
     def __init__(self) -> None:
         self._name = f"lficam-{uuid4().hex[:8]}"  # two explorers in one notebook have pictures of their own
         self._network: Network | None = None
-        self._ids, self._first, self._marked = [], 0, ""
+        self.shown, self._ids, self._first, self._marked = [], [], 0, ""
         size = {"width": "60px", "height": "86px"}
         self.buttons = [Button(layout=size).add_class("lficam-thumbnail").add_class(f"{self._name}-{k}") for k in range(A_SHEET)]
         self.previous = button("Previous", "previous", tooltip="the pictures before these")
@@ -30,18 +30,6 @@ class Thumbnails:
         self.where = line("").add_class("lficam-where")
         self.icons = HTML(layout={"display": "none"})  # what is on the buttons, as a style sheet
         self.parts = [self.icons, row(self.buttons).add_class("lficam-thumbnails"), row([self.previous, self.next, self.where])]
-
-    @property
-    def shown(self) -> list[str]:
-        return list(self._ids[self._first : self._first + A_SHEET])
-
-    def show(self, network: Network, ids: Sequence[str]) -> None:
-        """The first sheet of these test images of a network's data set."""
-        self._draw(network, ids, 0)
-
-    def turn(self, sheets: int) -> None:
-        """Sheets on, or back."""
-        self._draw(self._network, self._ids, self._first + sheets * A_SHEET)
 
     def mark(self, image: str) -> None:
         """A frame around this image, wherever it turns up."""
@@ -63,10 +51,15 @@ class Thumbnails:
         finally:
             self.where.value = before
 
-    def _draw(self, network: Network, ids: Sequence[str], first: int) -> None:
-        shown = ids[first : first + A_SHEET]
+    def turn(self, sheets: int) -> None:
+        """Sheets on, or back."""
+        self.show(self._network, self._ids, self._first + sheets * A_SHEET)
+
+    def show(self, network: Network, ids: Sequence[str], first: int = 0) -> None:
+        """The sheet that begins with the `first` of these test images of a network's data set."""
+        shown = list(ids[first : first + A_SHEET])
         sheet = [(network.true_class(id), b64encode(network.thumbnail(id)).decode()) for id in shown]
-        self._network, self._ids, self._first = network, ids, first  # only now, when nothing can fail any more
+        self.shown, self._network, self._ids, self._first = shown, network, ids, first  # now that nothing can fail any more
         rules = []
         for k, choice in enumerate(self.buttons):
             show(choice, k < len(sheet))

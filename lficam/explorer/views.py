@@ -7,17 +7,7 @@ from typing import NamedTuple
 from lficam.explorer.answers import Answer, Box, iou_matrix, ranked
 from lficam.explorer.canvas import HEADING, LINE, MARGIN, SMALL, TEXT, Page, Square
 from lficam.explorer.scene import Scene
-from lficam.explorer.sentences import (
-    effect,
-    how_alike,
-    inside,
-    predictions,
-    setting,
-    shown_maps,
-    similarity,
-    subject,
-    top_classes,
-)
+from lficam.explorer.sentences import effect, how_alike, inside, predictions, setting, shown_maps, similarity, subject, top_classes
 from lficam.explorer.state import TITLES, WIDTHS, State
 
 LETTER = 0.058  # inches that a letter of TEXT takes, on average
@@ -63,8 +53,7 @@ def _methods(scene: Scene) -> Page:
     state, shown = scene.state, shown_maps(scene, most=3)
     count = len(shown) + 1
     grid = _Grid(state, _columns(state, count), ["picture", *(column.title for column in shown)], 2.1, 0.6)
-    page = _page(scene, grid.bottom(count))
-    grid.draw_titles(page)
+    page = _page(scene, grid, grid.bottom(count))
     page.picture(*grid.place(0), grid.side, scene.pixels)
     for number, (_, cam, (first, *rest)) in enumerate(shown, 1):
         page.map(*grid.place(number), grid.side, scene.pixels, cam, scene.look)
@@ -86,8 +75,7 @@ def _settings(scene: Scene) -> Page:
     x = MARGIN + side + 0.5  # of the matrix
     left, top = (x + side + 0.3, y) if _wide(state) else (MARGIN, y + side + 0.3)  # of the words
     words = _wrapped(others, state.width - left - MARGIN)
-    page = _page(scene, y + side + 0.15 if _wide(state) else top + 0.4 + LINE * (words.count("\n") + 1))
-    grid.draw_titles(page)
+    page = _page(scene, grid, y + side + 0.15 if _wide(state) else top + 0.4 + LINE * (words.count("\n") + 1))
     for number, (_, cam, (best,)) in enumerate(shown):
         page.map(*grid.place(number), grid.side, scene.pixels, cam, scene.look)
         grid.words(page, number, best.name, tail=best.number, weight="bold")
@@ -109,8 +97,7 @@ def _fin(scene: Scene) -> Page:
     x, y = grid.place(3) if _wide(state) else (MARGIN, grid.bottom(3) + 0.1)
     words = _wrapped(inside(scene), state.width - x - MARGIN, "\n\n" if _wide(state) else "\n")
     bars = grid.bottom(3) + (0.2 if _wide(state) else 0.25 + LINE * (words.count("\n") + 1))
-    page = _page(scene, bars + 1.8)
-    grid.draw_titles(page)
+    page = _page(scene, grid, bars + 1.8)
     page.picture(*grid.place(0), grid.side, scene.pixels)
     for number, said in enumerate((learned, changed), 1):
         page.map(*grid.place(number), grid.side, scene.pixels, network.compared(said.cam), scene.look)
@@ -145,8 +132,7 @@ def _occlusion(scene: Scene) -> Page:
     across = columns == count
     grid = _Grid(state, columns, names if across else [name for name in names for _ in rows], 1.6, 0.25, not across)
     words = _wrapped(effect(scene), state.width - 2 * MARGIN)
-    page = _page(scene, grid.bottom(2 * count) + LINE * (words.count("\n") + 1) + 0.15)
-    grid.draw_titles(page)
+    page = _page(scene, grid, grid.bottom(2 * count) + LINE * (words.count("\n") + 1) + 0.15)
     for row, (hide, maps) in enumerate(rows):
         pixels, frame = scene.first.hidden(state.image, hide), _shares(scene, hide)
         first, *others = [row * count + k if across else 2 * k + row for k in range(count)]
@@ -159,14 +145,15 @@ def _occlusion(scene: Scene) -> Page:
     return page
 
 
-def _page(scene: Scene, height: float) -> Page:
-    """A page with its headline and the scale of the maps."""
+def _page(scene: Scene, grid: _Grid, height: float) -> Page:
+    """A page with its headline, the scale of the maps, and the titles of a grid."""
     state, room = scene.state, scene.state.width - 2 * MARGIN
     page = Page(state.width, height)
     page.text(MARGIN, 0.08, TITLES[state.view], HEADING, va="top", weight="bold")
     words = _wrapped([subject(scene)], room, lines=1 if _wide(state) else 2)
     page.text(MARGIN, 0.3, words, room=room, va="top", color="0.25")
     page.scale(state.width - MARGIN - 1.25, 0.12 if _beside(state) else 0.67, 1.1, scene.look)
+    grid.draw_titles(page)
     return page
 
 

@@ -1,6 +1,6 @@
 """The explorer as a person uses it, in Voilà and in JupyterLab: by mouse, by keyboard, at a desk and on a phone.
 
-What each control does to the picture is tested without a browser, in tests/test_explorer.py and tests/test_views.py.
+What each control does to the picture is tested without a browser, in tests/explorer/test_explorer.py and test_views.py.
 """
 
 import re

@@ -225,7 +225,7 @@ def test_a_map_is_shown_if_it_is_ticked(explorer, method):
     ("pixels", "inches"), [(0, 6.9), (1200, 6.9), (640, 6.9), (620, 5.2), (480, 5.2), (460, 3.7), (340, 3.7), (20, 3.7)]
 )
 def test_the_picture_is_made_for_the_width_that_it_has(explorer, pixels, inches):
-    """Type of 7 pt, which is 7/72 inch, has 8.75 CSS pixels or more, but on pages that are narrower than a phone."""
+    """Type of 7 pt, which is 7/72 inch, has 8.75 CSS pixels or more, but where there is less room than on a phone."""
     explorer.picture.width = 340
     before = picture(explorer)
     explorer.picture.width = pixels
@@ -515,7 +515,7 @@ def test_every_control_has_a_label_of_its_own_that_is_not_cut_off(explorer):
     assert all(labels)
     assert len(set(labels)) == len(labels) == 38
     for control in controls:
-        if not isinstance(control, Upload):  # which has no style: its width is that of the page
+        if not isinstance(control, Upload):  # which has no style: it is as wide as what is around it
             assert getattr(control.style, "description_width", "initial") in ("initial", "")
             assert control.layout.width in ("auto", "60px"), control  # nothing is wider than a phone
 
