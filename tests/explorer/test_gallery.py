@@ -50,7 +50,7 @@ def test_without_trained_runs_there_are_no_entries(tmp_path, monkeypatch):
 def test_a_figure_whose_data_is_missing_keeps_no_other_from_being_looked_at(runs, monkeypatch):
     def without_stl10(name, *options):
         plan = experiment(name, *options)
-        if plan.seed_dataset == "stl10":
+        if plan.supplement_dataset == "stl10":
             raise MissingDataError("no stl10")
         return plan
 
@@ -157,7 +157,7 @@ def test_an_unknown_run_is_refused(runs):
 def test_shuffled_begins_with_the_images_of_the_figures(lfi_cam):
     plan, test = experiment("fig3"), lfi_cam.run.dataset.test
     ids = browse(lfi_cam)
-    assert ids[: plan.rows] == [test.ids[i] for i in plan.shown(lfi_cam.run.dataset)]
+    assert ids[: plan.shown] == [test.ids[i] for i in plan.shown_images(lfi_cam.run.dataset)]
     assert sorted(ids) == sorted(test.ids)
 
 

@@ -537,7 +537,7 @@ def test_a_registered_trunk_is_not_trained_side_by_side(config, monkeypatch):
     configs = [config(), config(trunk="tests_runs_registered")]
     started = []
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "fit_side_by_side", lambda *arguments: started.append(arguments))
+        patch.setattr(runs, "fit_in_workers", lambda *arguments: started.append(arguments))
         with pytest.raises(InputError, match=r"jobs=2: trunk 'tests_runs_registered' is registered in this process alone.*one at"):
             fit_missing(configs, jobs=2)
     assert started == []
@@ -545,7 +545,7 @@ def test_a_registered_trunk_is_not_trained_side_by_side(config, monkeypatch):
     assert fit_missing(configs, jobs=1) == {}
     assert stored_ids() == sorted(given.run_id() for given in configs)
     with monkeypatch.context() as patch:  # what is in the store needs no training
-        patch.setattr(runs, "fit_side_by_side", lambda fit, missing, *rest: started.append(list(missing)) or {})
+        patch.setattr(runs, "fit_in_workers", lambda fit, missing, *rest: started.append(list(missing)) or {})
         assert fit_missing([*configs, other := config(seed=1)], jobs=2) == {}
     assert started == [[other.run_id()]]
 
@@ -638,7 +638,8 @@ def test_an_image_of_ones_own_is_seen_as_one_of_a_data_set_of_small_images(
 def test_an_untrained_network_has_learned_nothing_and_uses_every_branch():
     """timm's residual branches start switched off, by norms of weight 0."""
     config = RunConfig(dataset="folder", trunk="resnet18", method="lfi-cam", seed=3)
-    run = Run("a", config, None, [], {}, {}, {}, ("cat", "dog"), (0, 0, 0), (1, 1, 1))
+    about = {"history": [], "metrics": {}, "environment": {}, "data": {}, "mean": (0, 0, 0), "std": (1, 1, 1)}
+    run = Run(id="a", config=config, model=None, classes=("cat", "dog"), **about)
     state = torch.random.get_rng_state()
     networks = [run.untrained(number) for number in (0, 0, 1)]
     assert torch.equal(torch.random.get_rng_state(), state)
