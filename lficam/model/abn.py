@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from lficam.errors import InputError
 from lficam.model.cam import Explanation, normalize_map
+from lficam.model.features import count_features
 from lficam.model.initialization import initialize
 from lficam.model.saving import Savable
-from lficam.model.trunks import count_features
 
 
 class AttentionBranch(nn.Module):
@@ -44,7 +44,7 @@ class ABN(nn.Module, Savable, paper_url="https://arxiv.org/abs/1812.10025"):
 
     trunk: an `nn.Sequential` of stages, normalised image (N, 3, h, w) -> (N, K, u, v), such as `lficam.trunk` makes. Its last
         stage becomes the perception branch, a copy of that stage with stride 1 the attention branch.
-    num_features: K, the channels after the last stage; found by one forward pass when left out.
+    num_features: K, the channels after the last stage; found by two forward passes when left out.
     num_classes: C.
 
     Called, it returns the perception branch's logits (N, C). In `explain`, `features` (N, K', u, v) are those before the last
@@ -60,7 +60,7 @@ class ABN(nn.Module, Savable, paper_url="https://arxiv.org/abs/1812.10025"):
                 f"ABN splits its trunk before the last stage, so it needs an nn.Sequential of at least two stages; got "
                 f"{type(trunk).__name__}: wrap the stages in nn.Sequential, or use LFICAM, which takes any module"
             )
-        num_features = num_features or getattr(trunk, "num_features", None) or count_features(trunk)
+        num_features = num_features or count_features(trunk)
         self.trunk = trunk
         self.attention_branch = AttentionBranch(trunk[-1], num_features, num_classes)
         self.fc = nn.Linear(num_features, num_classes)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._pytree import _register_namedtuple
 
 from lficam.errors import InputError
 
@@ -28,6 +29,10 @@ class Explanation(NamedTuple):
     importance: Tensor | None
     features: Tensor
     aux_logits: Tensor | None
+
+
+# Without a name of its own torch.export cannot save a graph that returns it.
+_register_namedtuple(Explanation, serialized_type_name="lficam.model.cam.Explanation")
 
 
 def normalize_map(cam: Tensor) -> Tensor:

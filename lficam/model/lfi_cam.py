@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lficam.errors import InputError
 from lficam.model.cam import Explanation, class_activation_map, normalize_channels
+from lficam.model.features import check_features, count_features
 from lficam.model.initialization import initialize
 from lficam.model.saving import Savable
-from lficam.model.trunks import check_features, count_features
 
 
 class FeatureImportanceNetwork(nn.Sequential):
@@ -42,7 +41,7 @@ class LFICAM(nn.Module, Savable, paper_url="https://arxiv.org/abs/2105.00937"):
     """LFI-CAM around any trunk.
 
     trunk: any module, normalised image (N, 3, h, w) -> features (N, K, u, v).
-    num_features: K; found by one forward pass when left out.
+    num_features: K; found by two forward passes when left out.
     num_classes: C.
     fin: False replaces the learned importance by 1/K and changes nothing else ("trained without FIN" in Fig. 1).
 
@@ -53,10 +52,11 @@ class LFICAM(nn.Module, Savable, paper_url="https://arxiv.org/abs/2105.00937"):
 
     def __init__(self, trunk: nn.Module, num_features: int | None = None, num_classes: int = 1000, fin: bool = True):
         super().__init__()
-        num_features = num_features or getattr(trunk, "num_features", None) or count_features(trunk)
+        num_features = num_features or count_features(trunk)
         self.trunk = trunk
         self.fin = FeatureImportanceNetwork(num_features) if fin else None
         self.num_features = num_features
+        self.attended = nn.Identity()  # the last feature maps before the classifier, for tools that look for them by a module
         self.fc = nn.Linear(num_features, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,13 +69,7 @@ class LFICAM(nn.Module, Savable, paper_url="https://arxiv.org/abs/2105.00937"):
 
     def features(self, x: Tensor) -> Tensor:
         """F = trunk(x), checked: normalised images x (N, 3, h, w) -> (N, K, u, v)."""
-        features = check_features(self.trunk(x), self.trunk)
-        if features.shape[1] != self.num_features:
-            raise InputError(
-                f"the trunk returned features of shape {tuple(features.shape)}, expected (N, {self.num_features}, u, v): "
-                f"pass num_features={features.shape[1]}, or leave it out"
-            )
-        return features
+        return check_features(self.trunk(x), self.trunk, self.num_features)
 
     def importance(self, features: Tensor, x: Tensor) -> Tensor:
         """w = softmax(GAP(FIN(M))), M_k = s(F_k) g: features (N, K, u, v) of images x (N, 3, h, w) -> (N, K)."""
@@ -88,6 +82,6 @@ class LFICAM(nn.Module, Savable, paper_url="https://arxiv.org/abs/2105.00937"):
     def attend(self, features: Tensor, importance: Tensor) -> Explanation:
         """Look at features (N, K, u, v) with the weights `importance` (N, K), whoever chose them, and classify."""
         cam = class_activation_map(features, importance)  # A (N, 1, u, v)
-        attended = (1 + cam) * features  # F' (N, K, u, v)
+        attended = self.attended((1 + cam) * features)  # F' (N, K, u, v)
         logits = self.fc(attended.mean((-2, -1)))  # (N, C)
         return Explanation(logits, cam, importance, features, aux_logits=None)

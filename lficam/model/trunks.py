@@ -9,13 +9,13 @@ image (N, 3, h, w) -> features (N, K, u, v)
 
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lficam.errors import InputError
 from lficam.model.cifar_trunks import CIFAR_FORMS, cifar_trunk, is_cifar_trunk
+from lficam.model.features import count_features
 from lficam.model.timm_trunks import has_weights, timm_names, timm_trunk
 
 # Those that the tests train with every method. Other depths and timm's other networks of the same kinds go by name as well.
@@ -113,27 +113,3 @@ def is_registered(name: str) -> bool:
 def trunk_version(name: str) -> int:
     """The version a customised trunk was registered with; 0 for the built-in ones."""
     return _registered[name].version if name in _registered else 0
-
-
-@torch.no_grad()
-def count_features(module: nn.Module, size: int = 64) -> int:
-    """K of a module image -> (N, K, u, v), found by one forward pass of a black image of `size` pixels.
-
-    Raises InputError if what comes back is not (N, K, u, v).
-    """
-    modes = [(part, part.training) for part in module.modules()]
-    like = next(module.parameters(), torch.zeros(0))  # the device and dtype that the trunk works in
-    try:
-        features = module.eval()(torch.zeros(1, 3, size, size, device=like.device, dtype=like.dtype))
-    finally:
-        for part, training in modes:
-            part.training = training
-    return check_features(features, module).shape[1]
-
-
-def check_features(features: Any, module: nn.Module) -> Tensor:
-    """Return what a trunk returned if it is (N, K, u, v); raise InputError otherwise."""
-    if not isinstance(features, Tensor) or features.ndim != 4:
-        got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise InputError(f"a trunk must return features (N, K, u, v), {type(module).__name__} returned {got}")
-    return features
