@@ -3,9 +3,11 @@
 - `cam`: class activation maps as tensors
 - `lfi_cam`: LFI-CAM and its Feature Importance Network
 - `abn`: the Attention Branch Network, which it is compared with
+- `features`: what a trunk must return, and how many channels it has
 - `trunks`: trunks by name, customised ones too
 - `cifar_trunks`: those for 32 x 32 images
-- `timm_trunks`: those for ImageNet-size images
+- `timm_trunks`: those for ImageNet-size images, from timm
+- `weights`: ImageNet weights of timm's networks
 - `methods`: the methods that are compared, by name
 - `initialization`: fresh weights
 - `devices`: where models compute

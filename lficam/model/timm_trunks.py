@@ -1,52 +1,172 @@
-"""Trunks for ImageNet-size images, from timm: image (N, 3, 224, 224) -> features (N, K, u, v), in stages stem, layer1..layer4.
+"""Trunks from timm: image (N, 3, 224, 224) -> features (N, K, 14, 14), or with a total stride of 32 (N, K, 7, 7).
 
-Any network of timm's modules `resnet` (ResNet, ResNeXt, SE-ResNet, ...), `densenet` and `senet` (`legacy_...`). With stem stride 1
-the total stride is 16 (224 -> 14 x 14), which is how the LFI-CAM release gets its 14 x 14 maps; with 2, theirs, it is 32.
+- Networks of its modules `resnet` (ResNet, ResNeXt, SE-ResNet, ...), `densenet` and `senet` (`legacy_...`) as a whole, in stages
+  stem, layer1..layer4. With stem stride 1 the total stride is 16, which is how the LFI-CAM release gets its 14 x 14 maps; with 2,
+  theirs, it is 32.
+- Any other network up to one of its stages, which the total stride chooses: in stages stage0, stage1, ... where it is a chain of
+  them, else (Swin, ViT, ...) in one piece, through timm's `forward_intermediates`.
 """
 
 import functools
-import textwrap
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
-from pickle import UnpicklingError
+from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lficam.errors import InputError
+from lficam.model.weights import fresh_network, network_from_file, pretrained_network
+
+OUT_STRIDE = 16  # of any other network, unless it is asked for another
+CHECKED_AT = 64  # pixels of the image on which a chain of stages is compared with the network
 
 
 @functools.cache
 def timm_names() -> dict[str, str]:
-    """Every name that `timm_trunk` can build, and the module of timm it comes from. Builds nothing."""
+    """Every name that `timm_trunk` can build, and its module of timm where that is in `_SPLIT`, else "". Builds nothing."""
     import timm  # late: it costs a second, and the embedded figures never need it
 
-    return {name: module for module in _SPLIT for name in timm.list_models(module=module)}
+    split = {name: module for module in _SPLIT for name in timm.list_models(module=module)}
+    return dict.fromkeys(timm.list_models(), "") | split
 
 
-def has_weights(name: str) -> bool:
-    """Whether timm has pretrained weights of one of `timm_names`. Asks no network."""
-    from timm.models import is_model_pretrained
-
-    return is_model_pretrained(name)
+def has_stem_stride(name: str) -> bool:
+    """Whether the stride of its stem can be chosen."""
+    return timm_names().get(name, "") in _SPLIT
 
 
-def timm_trunk(name: str, stem_stride: int, pretrained: bool) -> nn.Sequential:
+def timm_trunk(
+    name: str, stem_stride: int, pretrained: bool = False, out_stride: int | None = None, weights: Path | None = None
+) -> nn.Module:
     """Build one of `timm_names`; it has `.num_features`.
 
-    Raises InputError if the pretrained weights cannot be had or do not fit.
+    out_stride: of the last stage that is kept; all stages of a network whose stem stride can be chosen, else 16, when left out.
+    pretrained, weights: timm's ImageNet weights, or those of a safetensors file.
+    Raises InputError if the weights cannot be had or do not fit, or no stage has that stride.
     """
-    network = _pretrained(name) if pretrained else _fresh(name)
+    network = _network(name, pretrained, weights)
+    if not has_stem_stride(name):
+        return _up_to(network, name, out_stride or OUT_STRIDE)
     stages = nn.Sequential(_SPLIT[timm_names()[name]](network))
     first = next(layer for layer in stages.stem.modules() if isinstance(layer, nn.Conv2d))
     first.stride = (stem_stride, stem_stride)
     stages.num_features = network.num_features
+    return stages if out_stride is None else _cut(stages, name, out_stride)
+
+
+def _network(name: str, pretrained: bool, weights: Path | None) -> nn.Module:
+    if weights:
+        return network_from_file(name, weights)
+    return pretrained_network(name) if pretrained else fresh_network(name)
+
+
+# --- any network of timm ----------------------------------------------------------------------------------------------
+
+
+class Intermediate(nn.Module):
+    """A network that is no chain of stages: image -> one of its feature maps, (N, K, u, v)."""
+
+    def __init__(self, network: nn.Module, index: int):
+        super().__init__()
+        network.prune_intermediate_layers([index], prune_head=True)
+        self.network, self.index = network, index
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _intermediate(self.network, x, self.index)
+
+
+def _intermediate(network: nn.Module, x: Tensor, index: int) -> Tensor:
+    (features,) = network.forward_intermediates(x, indices=[index], output_fmt="NCHW", intermediates_only=True)
+    return features
+
+
+def _up_to(network: nn.Module, name: str, out_stride: int) -> nn.Module:
+    points = getattr(network, "feature_info", None)
+    if not points or not hasattr(network, "forward_intermediates"):
+        raise InputError(f"trunk {name!r} gives no feature maps in timm {_timm_version()}: take another network")
+    points = getattr(points, "info", points)
+    strides = [point["reduction"] for point in points]
+    _check_stride(name, out_stride, strides)
+    index = len(strides) - 1 - strides[::-1].index(out_stride)
+    stages = _chain(network, [point["module"] for point in points[: index + 1]])
+    if stages is None or not _gives_the_same(stages, network, index):
+        stages = Intermediate(network, index)
+    stages.num_features = points[index]["num_chs"]
     return stages
 
 
-# --- from timm's network to named stages ----------------------------------------------------------------------------
+def _chain(network: nn.Module, ends: Sequence[str]) -> nn.Sequential | None:
+    """The network's parts in the order in which they stand, a stage up to each of the modules named; None if one is not there."""
+    stages, stage = OrderedDict(), []
+    for part, module in _parts(network, nested=any("." in end for end in ends)):
+        stage.append(module)
+        if part in ends:
+            stages[f"stage{len(stages)}"] = nn.Sequential(*stage)
+            stage = []
+        if part == ends[-1]:
+            return nn.Sequential(stages) if len(stages) == len(ends) else None
+    return None
+
+
+def _parts(network: nn.Module, nested: bool) -> Iterator[tuple[str, nn.Module]]:
+    for name, part in network.named_children():
+        if nested and isinstance(part, nn.Sequential):
+            yield from ((f"{name}.{inner}", module) for inner, module in part.named_children())
+        else:
+            yield name, part
+
+
+@torch.no_grad()
+def _gives_the_same(stages: nn.Sequential, network: nn.Module, index: int) -> bool:
+    """Whether the stages one after the other are what the network computes, on an image of noise."""
+    like = next(network.parameters())
+    x = torch.randn(1, 3, CHECKED_AT, CHECKED_AT, generator=torch.Generator().manual_seed(0)).to(like)
+    training = network.training
+    network.eval()
+    try:
+        expected, found = _intermediate(network, x, index), stages(x)
+    except (AssertionError, RuntimeError, ValueError, TypeError):  # transformers take images of one size, and tokens
+        return False
+    finally:
+        network.train(training)
+    return expected.shape == found.shape and (expected.is_meta or torch.allclose(expected, found, rtol=1e-4, atol=1e-5))
+
+
+def _cut(stages: nn.Sequential, name: str, out_stride: int) -> nn.Sequential:
+    """The stages up to the last one of this total stride."""
+    like = next(stages.parameters())
+    x, strides, channels = torch.zeros(1, 3, CHECKED_AT, CHECKED_AT).to(like), [], []
+    training = stages.training
+    stages.eval()
+    with torch.no_grad():
+        for stage in stages:
+            x = stage(x)
+            strides.append(CHECKED_AT // x.shape[-1])
+            channels.append(x.shape[1])
+    stages.train(training)
+    _check_stride(name, out_stride, strides)
+    count = len(strides) - strides[::-1].index(out_stride)
+    stages = stages[:count]
+    stages.num_features = channels[count - 1]
+    return stages
+
+
+def _check_stride(name: str, out_stride: int, strides: Sequence[int]) -> None:
+    if out_stride not in strides:
+        expected = " or ".join(map(str, sorted(set(strides))))
+        raise InputError(f"trunk {name!r} has no feature maps of stride {out_stride}: expected out_stride={expected}")
+
+
+def _timm_version() -> str:
+    from importlib.metadata import version
+
+    return version("timm")
+
+
+# --- networks whose stem stride can be chosen, in named stages -------------------------------------------------------
 
 
 def _resnet_stages(network: Any) -> OrderedDict[str, nn.Module]:
@@ -70,53 +190,3 @@ def _densenet_stages(network: Any) -> OrderedDict[str, nn.Module]:
 
 
 _SPLIT = {"resnet": _resnet_stages, "densenet": _densenet_stages, "senet": _senet_stages}
-
-
-# --- weights --------------------------------------------------------------------------------------------------------
-
-
-def _fresh(name: str) -> nn.Module:
-    import timm
-
-    return timm.create_model(name, num_classes=0)
-
-
-def _pretrained(name: str) -> nn.Module:
-    import timm
-    from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
-    from safetensors import SafetensorError
-
-    try:
-        # With timm's own number of classes it loads strictly; with another, a missing weight would stay random, unsaid.
-        return timm.create_model(name, pretrained=True)
-    except (LocalEntryNotFoundError, HTTPError, URLError) as error:
-        raise InputError(
-            f"the pretrained weights of {name!r} could not be fetched from {_source(name)}: {_reason(error.__cause__ or error)}. "
-            f"Connect to the network once, put them into {_cache(name)}, or leave pretrained out"
-        ) from error
-    except (SafetensorError, UnpicklingError, RuntimeError) as error:
-        raise InputError(
-            f"the pretrained weights of {name!r} in {_cache(name)} are damaged or another network's: {_reason(error)}. "
-            "Delete them to have them fetched again, or leave pretrained out"
-        ) from error
-
-
-def _source(name: str) -> str:
-    """A repository of the hub, or for the older ones an address."""
-    from timm.models import get_pretrained_cfg
-
-    weights = get_pretrained_cfg(name)
-    return weights.hf_hub_id or weights.url
-
-
-def _cache(name: str) -> str:
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    source = _source(name)
-    if "://" in source:
-        return f"{torch.hub.get_dir()}/checkpoints/{source.rsplit('/', 1)[1]}"
-    return f"{HF_HUB_CACHE}/models--{source.replace('/', '--')}"
-
-
-def _reason(error: BaseException) -> str:
-    return textwrap.shorten(str(error) or type(error).__name__, 200, placeholder=" ...").rstrip(".")

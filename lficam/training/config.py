@@ -10,7 +10,8 @@ from lficam.data.augmentation import AUGMENTATIONS
 from lficam.data.datasets import DATASETS, data_fingerprint, dataset_info
 from lficam.errors import InputError
 from lficam.model.methods import METHODS
-from lficam.model.trunks import check_trunk, default_stem_stride, trunk_version
+from lficam.model.trunks import check_trunk, default_out_stride, default_stem_stride, trunk_version
+from lficam.model.weights import sha256_of_weights
 
 # Part of every run's id: raise it when the training code changes so that the same config gives another model.
 TRAINING_VERSION = 2
@@ -46,11 +47,16 @@ class RunConfig(BaseModel):
     augmentation: str = ""  # the data set's own when left out
     stem_stride: Literal[1, 2] = 1  # of the first convolution; when left out what makes 14x14 maps of 224 pixels
     pretrained: bool = False  # start from timm's ImageNet weights
-    normalization: Literal["own", "release"] = "own"  # "release": what the release takes for CIFAR and STL10
+    normalization: Literal["own", "release", "weights"] = "own"  # of the data set, of the release, or what the weights expect
     max_classes: int = Field(0, ge=0)  # at most so many classes, always the same ones; 0: all
     max_per_class: int = Field(0, ge=0)  # at most so many training images of a class, always the same ones; 0: all
     precision: Literal["float32", "bfloat16"] = "float32"  # of the forward pass in training (autocast)
     compile: bool = False  # torch.compile the train step; needs a C++ compiler
+
+    # Younger than the first runs: part of an id only where they are not at their defaults.
+    out_stride: int | None = Field(None, ge=1)  # pixels, of the trunk's last stage; when left out what makes 14x14 maps of 224
+    weights: str | None = None  # a safetensors file in timm's names to start from; in the id by its SHA-256
+    schedule: Literal["step", "cosine"] = "step"  # "cosine": from lr to 0 along half a cosine, step by step
 
     @model_validator(mode="before")
     @classmethod
@@ -65,6 +71,7 @@ class RunConfig(BaseModel):
             "image_size": info.image_size,
             "augmentation": info.augmentation,
             "stem_stride": default_stem_stride(str(trunk), method.splits_trunk),
+            "out_stride": default_out_stride(str(trunk), method.splits_trunk),
         } | given
 
     @field_validator("stem_stride", mode="before")
@@ -106,7 +113,9 @@ class RunConfig(BaseModel):
         info = dataset_info(self.dataset)
         if info.fixed_size and self.image_size != info.image_size:
             raise InputError(f"image_size={self.image_size}: {self.dataset} is made at {info.image_size} pixels, leave it out")
-        check_trunk(self.trunk, self.stem_stride, self.pretrained)
+        check_trunk(self.trunk, self.stem_stride, self.pretrained, self.out_stride, self.weights)
+        if self.normalization == "weights" and not (self.pretrained or self.weights):
+            raise InputError("normalization='weights', but there are none: give pretrained=true or weights=FILE, or leave it out")
         return self
 
     @property
@@ -122,12 +131,14 @@ class RunConfig(BaseModel):
     def run_id(self) -> str:
         """Readable, and unique for the config, the data, the trunk and the version of the training code.
 
-        Reads the names and sizes of the data's files. Raises InputError if data is missing.
+        Reads the names and sizes of the data's files, and the weights. Raises InputError if one of them is missing.
         """
         defaults = {name: field.default for name, field in type(self).model_fields.items()}
-        fields = self.model_dump(exclude={"data"}).items()
+        fields = self.model_dump(exclude={"data"})
+        if self.weights:
+            fields["weights"] = sha256_of_weights(self.weights)
         identity = {
-            "config": {name: value for name, value in fields if name in _FIRST_FIELDS or value != defaults[name]},
+            "config": {name: value for name, value in fields.items() if name in _FIRST_FIELDS or value != defaults[name]},
             "data": data_fingerprint(self.dataset, self.data),
             "trunk": trunk_version(self.trunk),
             "training": TRAINING_VERSION,

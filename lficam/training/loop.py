@@ -1,4 +1,4 @@
-"""The training loop: SGD with momentum 0.9, the step schedule of the release, on whatever device there is.
+"""The training loop: SGD with momentum 0.9, the step schedule of the release or a cosine, on whatever device there is.
 
 Source of the recipe: README and argument defaults of the LFI-CAM release. The last epoch's weights are kept; the release keeps
 the epoch that is best on the test images, which makes its test accuracy optimistic.
@@ -7,6 +7,7 @@ the epoch that is best on the test images, which makes its test accuracy optimis
 import math
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,12 +49,18 @@ def build_model(config: RunConfig, num_classes: int) -> nn.Module:
     """The untrained model of a config; the same seed gives the same weights and leaves the global generator alone."""
     with torch.random.fork_rng(devices=[]):  # a model is made on the CPU
         torch.default_generator.manual_seed(config.seed)
-        base = trunk(config.trunk, stem_stride=config.stem_stride, pretrained=config.pretrained)
+        base = trunk(config.trunk, config.stem_stride, config.pretrained, config.out_stride, config.weights)
         return METHODS[config.method].build(base, num_classes)
 
 
-def learning_rate(config: RunConfig, epoch: int) -> float:
-    """x0.1 after half and after three quarters of the epochs, but never before the second; `epoch` counts from 1."""
+def learning_rate(config: RunConfig, epoch: int, share: float = 0.0) -> float:
+    """The rate of a step in an epoch, counted from 1, of which a share in [0, 1) is done.
+
+    "step": x0.1 after half and after three quarters of the epochs, but never before the second.
+    "cosine": from `lr` to 0 along half a cosine (Loshchilov and Hutter, "SGDR", ICLR 2017, without restarts).
+    """
+    if config.schedule == "cosine":
+        return config.lr * (1 + math.cos(math.pi * (epoch - 1 + share) / config.epochs)) / 2
     lr = config.lr
     for drop in (max(1, config.epochs // 2), max(2, config.epochs * 3 // 4)):
         if epoch > drop:
@@ -83,16 +90,16 @@ def train(
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
     for epoch in range(len(history) + 1, config.epochs + 1):
         start = time.perf_counter()
-        lr = optimizer.param_groups[0]["lr"] = learning_rate(config, epoch)
+        rate = partial(learning_rate, config, epoch)
         batches = samples.augmented(config.image_size, config.augmentation, config.batch_size, generator, accelerator.device)
         normalized = ((normalize(images, dataset.mean, dataset.std), labels) for images, labels in batches)
         with torch.random.fork_rng(devices):  # dropout of somebody's own trunk draws from the global generators
             torch.manual_seed(1_000_003 * config.seed + epoch)
-            loss, accuracy = _train_epoch(objective, optimizer, accelerator, normalized, config.precision)
+            loss, accuracy = _train_epoch(objective, optimizer, accelerator, normalized, len(samples), rate, config.precision)
         if not math.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss} in epoch {epoch}, with lr={config.lr:g}, batch_size={config.batch_size}")
         seconds = time.perf_counter() - start
-        history.append({"epoch": epoch, "lr": lr, "loss": loss, "accuracy": accuracy, "seconds": seconds})
+        history.append({"epoch": epoch, "lr": rate(), "loss": loss, "accuracy": accuracy, "seconds": seconds})
         on_epoch(history[-1])
         if checkpoint and time.perf_counter() - saved > CHECKPOINT_SECONDS:
             save_checkpoint(checkpoint, objective, optimizer, generator, history)
@@ -103,7 +110,7 @@ def train(
 
 def _untrained(config: RunConfig, num_classes: int) -> tuple[Objective, torch.optim.Optimizer]:
     model = build_model(config, num_classes)
-    if config.pretrained:
+    if config.pretrained or config.weights:
         new = [name for name, _ in model.named_children() if name != "trunk"]
         print(f"trunk {config.trunk}: ImageNet weights; new, to be trained from scratch: {', '.join(new)}", flush=True)
     # channels_last: a step of ResNet-8 at 32 pixels on 2 CPU cores is 1.3x faster in float32, 1.1x in bfloat16
@@ -116,15 +123,21 @@ def _train_epoch(
     optimizer: torch.optim.Optimizer,
     accelerator: "Accelerator",
     batches: Iterable[tuple[Tensor, Tensor]],
+    count: int,
+    rate: Callable[[float], float],
     precision: str,
 ) -> tuple[float, float]:
-    """One pass over batches of network input (n, 3, h, w) and labels (n,): mean loss and accuracy."""
+    """One pass over batches of network input (n, 3, h, w) and labels (n,), `count` in all: mean loss and accuracy.
+
+    rate: share of the epoch that is done -> learning rate.
+    """
     autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     seen, total_loss, correct = 0, 0.0, 0
     objective.train()
     for images, labels in batches:
         with autocast:
             loss, logits = objective(images.contiguous(memory_format=torch.channels_last), labels)
+        optimizer.param_groups[0]["lr"] = rate(seen / count)
         optimizer.zero_grad()
         accelerator.backward(loss)
         optimizer.step()

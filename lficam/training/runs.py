@@ -20,6 +20,7 @@ from lficam.errors import InputError
 from lficam.model.initialization import initialize
 from lficam.model.methods import METHODS
 from lficam.model.trunks import is_registered
+from lficam.model.weights import statistics_of
 from lficam.paths import atomic_folder, lock, runs_dir
 from lficam.progress import Progress
 from lficam.provenance import environment
@@ -97,7 +98,7 @@ class Run(RunRecord):
         number: tells the networks of one seed apart.
         """
         seed = self.config.seed + UNTRAINED_SEED + number
-        model = build_model(self.config.model_copy(update={"pretrained": False}), len(self.classes))
+        model = build_model(self.config.model_copy(update={"pretrained": False, "weights": None}), len(self.classes))
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             initialize(model)
@@ -253,4 +254,7 @@ def _train_and_store(id: str, config: RunConfig, on_epoch: Callable[[Record], No
 
 def _dataset(config: RunConfig) -> Dataset:
     shape = config.model_dump(include={"image_size", "augmentation", "normalization", "max_classes", "max_per_class"})
-    return load_dataset(config.dataset, config.data, **shape)
+    if config.normalization != "weights":
+        return load_dataset(config.dataset, config.data, **shape)
+    mean, std = statistics_of(config.trunk)
+    return replace(load_dataset(config.dataset, config.data, **(shape | {"normalization": "own"})), mean=mean, std=std)
