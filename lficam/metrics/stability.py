@@ -16,6 +16,7 @@ from lficam.metrics.similarity import AT_THRESHOLD, THRESHOLD, iou, metrics_name
 from lficam.model.cam import check_maps, normalize_map, resize_map
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 CHUNK = 512  # images compared at a time: five settings of 224 x 224 maps take half a gigabyte
@@ -29,7 +30,8 @@ def pairwise_stability(
 ) -> "pd.DataFrame":
     """Compare the maps of every two settings, image by image.
 
-    maps: setting -> (ids of N samples, maps (N, 1, u, v)). Maps are paired by id, whatever their order.
+    maps: setting -> (ids of N samples, maps (N, 1, u, v) or (N, u, v), a tensor or an array). Maps are paired by id, whatever
+        their order.
     size: (h, w) of the images, to which maps are resized before they are compared; their own size when left out.
     metrics: names in METRICS; those left out here cost several times as much as these, and "ssim" needs maps of 11 x 11 pixels.
 
@@ -152,8 +154,16 @@ def null_lines(
     return pd.concat(frames, ignore_index=True)
 
 
+def _as_maps(cams: "Tensor | np.ndarray") -> Tensor:
+    """(N, 1, u, v), floating point."""
+    cams = torch.as_tensor(cams)
+    cams = cams if cams.is_floating_point() else cams.float()
+    return cams.unsqueeze(1) if cams.ndim == 3 else cams
+
+
 def _align(maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[int, int] | None) -> dict[str, Tensor]:
     """All maps in the order of the first setting's ids."""
+    maps = {setting: (own_ids, _as_maps(cams)) for setting, (own_ids, cams) in maps.items()}
     first, (ids, reference) = next(iter(maps.items()))
     aligned = {}
     for setting, (own_ids, cams) in maps.items():

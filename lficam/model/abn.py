@@ -82,11 +82,22 @@ class ABN(nn.Module, Savable, paper_url="https://arxiv.org/abs/1812.10025"):
 
 def _with_stride_one(stage: nn.Module) -> nn.Module:
     stage = copy.deepcopy(stage)
-    for module in stage.modules():
-        if isinstance(module, nn.Conv2d):
-            module.stride = (1, 1)
+    for module in list(stage.modules()):
         for name, child in module.named_children():
+            if isinstance(child, nn.Conv2d):
+                setattr(module, name, _same_size(child))
             pools = not list(child.parameters())  # a residual block has a `stride` too
             if pools and getattr(child, "stride", 1) not in (1, (1, 1)):
                 setattr(module, name, nn.Identity())
-    return stage
+    return _same_size(stage) if isinstance(stage, nn.Conv2d) else stage
+
+
+def _same_size(convolution: nn.Conv2d) -> nn.Module:
+    """The convolution with stride 1; one that halved the map in patches, without a border, gets one, else it would lose a row."""
+    halved, convolution.stride = convolution.stride != (1, 1), (1, 1)
+    height, width = convolution.kernel_size
+    pads_itself = type(convolution) is not nn.Conv2d  # timm's Conv2dSame
+    if not halved or pads_itself or convolution.padding != (0, 0) or (height, width) == (1, 1):
+        return convolution
+    border = ((width - 1) // 2, width // 2, (height - 1) // 2, height // 2)  # left, right, top, bottom
+    return nn.Sequential(nn.ZeroPad2d(border), convolution)

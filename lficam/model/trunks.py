@@ -57,8 +57,7 @@ def trunk(
     check_trunk(name, stem_stride, pretrained, out_stride, weights)
     if name in _registered:
         stages = _registered[name].build()
-        if not hasattr(stages, "num_features"):
-            stages.num_features = count_features(stages)
+        stages.num_features = count_features(stages)
     elif is_cifar_trunk(name):
         stages = cifar_trunk(name, stem_stride)
     else:

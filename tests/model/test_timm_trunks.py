@@ -10,8 +10,12 @@ import timm
 import torch
 
 from lficam.errors import InputError
-from lficam.model.timm_trunks import has_weights, timm_names, timm_trunk
+from lficam.model.abn import ABN
+from lficam.model.features import count_features
+from lficam.model.methods import METHODS
+from lficam.model.timm_trunks import Intermediate, has_stem_stride, timm_names, timm_trunk
 from lficam.model.trunks import TRUNKS, check_trunk, trunk
+from lficam.model.weights import has_weights
 from lficam.training.config import RunConfig
 
 STAGES = ["stem", "layer1", "layer2", "layer3", "layer4"]
@@ -52,7 +56,8 @@ def test_parameters_are_the_published_ones(name, num_features, parameters):
 def test_the_advertised_names_are_timms():
     assert {name for name in TRUNKS if not name.startswith("cifar_")} <= set(timm_names())
     assert {timm_names()[name] for name in ("resnet18", "densenet121", "legacy_senet154")} == {"resnet", "densenet", "senet"}
-    assert not {"vit_base_patch16_224", "resnetv2_50", "vgg16"} & set(timm_names())
+    assert set(timm.list_models()) == set(timm_names())
+    assert not any(map(has_stem_stride, ("vit_base_patch16_224", "resnetv2_50", "vgg16", "cifar_resnet20", "no such network")))
 
 
 # One of each module, a deep stem of each module that has one, and anti-aliased ones.
@@ -97,6 +102,100 @@ def test_the_last_stage_of_densenet_is_the_last_dense_block_and_its_norm():
         ["DenseBlock", "BatchNormAct2d"],
     ]
     assert [len(stage[0]) for stage in network[1:]] == [6, 12, 24, 16]
+
+
+# --- any other network of timm ----------------------------------------------------------------------------------------
+
+# Small ones: name, stages up to stride 16 (0: in one piece), K.
+OTHERS = [
+    ("convnext_atto", 3, 160),
+    ("tf_efficientnet_lite0", 4, 112),
+    ("mobilenetv3_small_050", 4, 24),
+    ("regnetx_002", 4, 152),
+    ("vgg11_bn", 5, 512),
+    ("mobilevit_xxs", 4, 64),
+    ("vit_tiny_patch16_224", 0, 192),
+    ("swin_tiny_patch4_window7_224", 0, 384),
+    ("hrnet_w18_small", 0, 512),
+    ("inception_v3", 0, 768),
+]
+
+
+@pytest.mark.parametrize(("name", "stages", "channels"), OTHERS)
+def test_any_network_gives_maps_of_14_by_14_which_are_timms(name, stages, channels):
+    torch.manual_seed(0)
+    whole = timm.create_model(name, num_classes=0).eval()
+    torch.manual_seed(0)
+    base = trunk(name).eval()
+    x = torch.randn(1, 3, 224, 224)
+    index = max(i for i, point in enumerate(whole.feature_info) if point["reduction"] == 16)
+    with torch.no_grad():
+        (expected,) = whole.forward_intermediates(x, indices=[index], output_fmt="NCHW", intermediates_only=True)
+        features = base(x)
+    assert torch.allclose(features, expected, atol=1e-5)
+    assert features.shape == (1, channels, *((12, 12) if name == "inception_v3" else (14, 14)))  # its convolutions have no border
+    assert base.num_features == channels == count_features(base)
+    if stages:
+        assert [stage for stage, _ in base.named_children()] == [f"stage{k}" for k in range(stages)]
+    else:
+        assert isinstance(base, Intermediate)
+    assert size(base) < size(whole) or name.startswith("vit")  # what comes after is not kept
+
+
+@pytest.mark.parametrize("name", ["convnext_atto", "tf_efficientnet_lite0", "regnetx_002"])
+def test_abn_has_the_same_map_size_on_any_chain_of_stages(name):
+    strides = {method: RunConfig(dataset="catdog", trunk=name, method=method).out_stride for method in METHODS}
+    assert strides == {"lfi-cam": 16, "lfi-cam-without-fin": 16, "abn": 32}
+    with torch.no_grad():
+        for method, stride in strides.items():
+            model = METHODS[method].build(trunk(name, out_stride=stride), 2).eval()
+            assert model.explain(torch.rand(1, 3, 224, 224)).cam.shape == (1, 1, 14, 14)
+
+
+def test_abn_says_what_it_needs():
+    with pytest.raises(InputError, match=r"needs an nn\.Sequential of at least two stages; got Intermediate"):
+        ABN(trunk("vit_tiny_patch16_224"), num_classes=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "stages", "channels", "side"),
+    [
+        ("resnet18", {"out_stride": 16, "stem_stride": 2}, ["stem", "layer1", "layer2", "layer3"], 256, 14),
+        ("resnet18", {"out_stride": 16}, STAGES, 512, 14),
+        ("resnet18", {"out_stride": 8}, STAGES[:4], 256, 28),
+        ("densenet121", {"out_stride": 32, "stem_stride": 2}, STAGES, 1024, 7),
+        ("tf_efficientnet_lite0", {"out_stride": 32}, [f"stage{k}" for k in range(5)], 320, 7),
+    ],
+)
+def test_the_stride_chooses_the_last_stage(name, options, stages, channels, side):
+    base = trunk(name, **options).eval()
+    assert [stage for stage, _ in base.named_children()] == stages
+    with torch.no_grad():
+        assert base(torch.rand(1, 3, 224, 224)).shape == (1, base.num_features, side, side)
+    assert base.num_features == channels
+    again = trunk(**base.spec)
+    assert {key: value.shape for key, value in again.state_dict().items()} == {k: v.shape for k, v in base.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"name": "vit_tiny_patch16_224", "out_stride": 32},
+            "patch16_224' has no feature maps of stride 32: .*out_stride=16$",
+        ),
+        ({"name": "resnet18", "out_stride": 32}, "has no feature maps of stride 32: expected out_stride=2 or 4 or 8 or 16"),
+        (
+            {"name": "convnext_atto", "stem_stride": 2},
+            "has a stem of its own, got stem_stride=2: choose out_stride",
+        ),
+        ({"name": "cifar_resnet8", "out_stride": 16}, "has one size of its maps and no weights, got out_stride=16"),
+        ({"name": "resnet18", "pretrained": True, "weights": "a"}, "two sources of weights: give one"),
+    ],
+)
+def test_an_option_that_a_trunk_does_not_have_is_one_line(options, message):
+    with pytest.raises(InputError, match=message):
+        trunk(**options)
 
 
 # --- weights --------------------------------------------------------------------------------------------------------
