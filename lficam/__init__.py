@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for editors; imported below when first asked for, so that `lficam --help` need not wait for torch
+    from lficam.data.own_data import register_dataset
     from lficam.errors import InputError
     from lficam.figures.experiments import experiment
     from lficam.metrics.similarity import iou, iou_published
@@ -36,6 +37,7 @@ _HOMES = {
     "iou_published": "lficam.metrics.similarity",
     "load_run": "lficam.training.runs",
     "pairwise_stability": "lficam.metrics.stability",
+    "register_dataset": "lficam.data.own_data",
     "register_trunk": "lficam.model.trunks",
     "trunk": "lficam.model.trunks",
 }

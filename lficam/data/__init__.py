@@ -8,4 +8,5 @@
 - `digits`: the embedded data, cluttered digits
 - `torchvision_sets`: CIFAR10, CIFAR100, STL10 and ImageNet
 - `datasets`: all data sets by name
+- `own_data`: those that torch already reads, made usable by name
 """

@@ -39,7 +39,7 @@ def load_arrays(name: str, folder: Path) -> Dataset:
     """
     train, classes = _read_arrays(name, folder, "train")
     test, _ = _read_arrays(name, folder, "test")
-    mean, std = _moments(train.images)
+    mean, std = moments(train.images)
     return Dataset(name, classes, mean, std, train, test)
 
 
@@ -78,7 +78,7 @@ def _read_arrays(name: str, folder: Path, split: str) -> tuple[Samples, tuple[st
     return Samples(ids, images, labels, shapes), tuple(part.classes)
 
 
-def _moments(images: Tensor) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def moments(images: Tensor) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Per-channel mean and standard deviation of uint8 images (N, 3, s, s), as pixels in [0, 1]."""
     counts = torch.stack([torch.bincount(images[:, channel].flatten(), minlength=256) for channel in range(3)]).double()
     values = torch.arange(256).double() / 255
