@@ -50,6 +50,9 @@ class ABN(nn.Module, Savable, paper_url="https://arxiv.org/abs/1812.10025"):
     Called, it returns the perception branch's logits (N, C). In `explain`, `features` (N, K', u, v) are those before the last
     stage, which the attention multiplies; `cam` is the attention map normalised to [0, 1]; `aux_logits` are the attention
     branch's class scores, to be trained with a cross-entropy of their own; there is no importance.
+    A training needs both losses: on the logits alone, a part of the attention branch gets no gradient, which
+    `DistributedDataParallel` refuses in the second step ("Expected to have finished reduction"); `training.loop.Objective` adds
+    both.
     Raises InputError if the trunk has no stages to split.
     """
 

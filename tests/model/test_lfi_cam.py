@@ -1,12 +1,17 @@
+import copy
 import math
+import pickle
 
 import pytest
 import torch
 from helpers import with_random_statistics
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional as F
+from torchcam.methods import GradCAM
 
 from lficam.errors import InputError
+from lficam.model.abn import ABN
+from lficam.model.cam import Explanation
 from lficam.model.lfi_cam import LFICAM, FeatureImportanceNetwork
 from lficam.model.trunks import trunk
 
@@ -339,3 +344,60 @@ def test_the_map_of_an_image_does_not_depend_on_its_batch():
     x = torch.randn(5, 3, 16, 16, dtype=torch.float64)
     alone = torch.cat([model.explain(x[i : i + 1]).cam for i in range(5)])
     assert torch.allclose(model.explain(x).cam, alone, atol=1e-12)
+
+
+# What other tools do with a model -------------------------------------------------------------------------------------
+
+
+def untrained(kind, **options):
+    torch.manual_seed(0)
+    return with_random_statistics(kind(trunk("cifar_resnet8"), num_classes=3, **options)).eval()
+
+
+MODELS = [(LFICAM, {}), (LFICAM, {"fin": False}), (ABN, {})]
+
+
+@pytest.mark.parametrize(("kind", "options"), MODELS)
+def test_a_traced_a_copied_and_a_pickled_model_say_the_same(kind, options):
+    model, x = untrained(kind, **options), torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = model(x)
+        assert torch.equal(fx.symbolic_trace(model)(x), expected)
+        assert torch.equal(copy.deepcopy(model)(x), expected)
+        assert torch.equal(pickle.loads(pickle.dumps(model))(x), expected)
+
+
+class Explain(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model.explain(x)
+
+
+@pytest.mark.parametrize(("kind", "options"), MODELS)
+def test_an_explanation_survives_torch_export(kind, options, tmp_path):
+    model, x = untrained(kind, **options), torch.rand(2, 3, 32, 32)
+    torch.export.save(torch.export.export(Explain(model), (x,)), tmp_path / "model.pt2")
+    e = torch.export.load(tmp_path / "model.pt2").module()(x)
+    assert type(e) is Explanation
+    for found, expected in zip(e, model.explain(x), strict=True):
+        assert (found is None) == (expected is None)
+        if found is not None:
+            assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_torchcam_looks_at_the_attended_features_by_itself():
+    model = untrained(LFICAM)
+    with GradCAM(model) as by_itself:
+        assert by_itself.target_names == ["attended"]
+
+
+def test_attended_features_are_a_module_without_weights():
+    model = untrained(LFICAM)
+    seen = []
+    model.attended.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    e = model.explain(torch.rand(2, 3, 32, 32))
+    assert torch.equal(seen[0], (1 + e.cam) * e.features)
+    assert not [name for name in model.state_dict() if name.startswith("attended")]
