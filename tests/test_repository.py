@@ -223,3 +223,13 @@ def test_the_verdicts_in_the_readme_are_those_of_the_reference():
             number = re.search(r"\d+$", record["name"])[0]
             expected = f" {mean:z.3f} | [{low:z.3f}, {high:z.3f}] | **{verdict['outcome']}** |"
             assert [row for row in rows if row.endswith(expected) and f"| {number} |" in row], (file.name, verdict)
+
+
+def test_the_costs_of_trunks_in_the_readme_are_the_counted_ones():
+    text = (ROOT / "README.md").read_text()
+    counted = {row["trunk"]: row for row in csv.DictReader((ROOT / "benchmarks" / "trunk_cost.csv").read_text().splitlines())}
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\S+)·10⁹ \| (\S+)·10⁹ \| (\S+) M \| (\S+) M \|$", text, re.M)
+    assert len(rows) == 5
+    for trunk, *numbers in rows:
+        columns = ("trunk_billion_multiply_adds", "fin_billion_multiply_adds", "trunk_million_parameters", "fin_million_parameters")
+        assert numbers == [counted[trunk][column] for column in ("channels", *columns)]
