@@ -55,7 +55,7 @@ def scene_of(state: State) -> Scene:
     every = networks if explained is None else (*networks, explained)
     if len({(network.run.config.dataset, network.run.config.image_size, network.run.classes) for network in every}) > 1:
         raise InputError("the chosen runs were trained on different data: choose runs of one data set")
-    if state.view == "settings" and len({network.method for network in networks}) > 1:
+    if state.view == "settings" and len({network.method.name for network in networks}) > 1:
         raise InputError("settings are compared within one method: choose runs of one method")
     if state.view == "fin" and networks[0].channels is None:
         method, other = networks[0].method.title, METHODS["lfi-cam"].title

@@ -2,7 +2,7 @@ import json
 import shutil
 
 import pytest
-from helpers import photographs
+from helpers import photographs, write_image
 from pydantic import ValidationError
 from torch import nn
 
@@ -67,8 +67,8 @@ def test_the_published_recipe_is_the_default():
         ("image_size", 4, "greater than or equal to 8"),
         ("pretrained", "perhaps", "boolean"),
         ("compile", "perhaps", "boolean"),
-        ("normalization", "imagenet", "'own' or 'release'"),
-        ("normalization", None, "'own' or 'release'"),
+        ("normalization", "imagenet", "'own', 'release' or 'weights'"),
+        ("normalization", None, "'own', 'release' or 'weights'"),
         ("max_classes", -1, "greater than or equal to 0"),
         ("max_classes", "-5", "greater than or equal to 0"),
         ("max_classes", "all", "integer"),
@@ -202,14 +202,17 @@ OTHER_VALUES = {
     "max_per_class": 1,
     "precision": "bfloat16",
     "compile": True,
+    "out_stride": 32,
+    "schedule": "cosine",
 }
 
 
 def test_the_id_changes_with_every_field_but_the_folder(tmp_path):
-    assert OTHER_VALUES.keys() == RunConfig.model_fields.keys() - {"data"}
+    values = OTHER_VALUES | {"weights": str(write_image(tmp_path / "weights.png"))}  # read for its checksum alone
+    assert values.keys() == RunConfig.model_fields.keys() - {"data"}
     given = {"dataset": "folder", "trunk": "resnet18", "data": str(photographs(tmp_path / "here"))}
-    ids = {RunConfig(**(given | {field: value})).run_id() for field, value in OTHER_VALUES.items()}
-    assert len(ids | {RunConfig(**given).run_id()}) == len(OTHER_VALUES) + 1
+    ids = {RunConfig(**(given | {field: value})).run_id() for field, value in values.items()}
+    assert len(ids | {RunConfig(**given).run_id()}) == len(values) + 1
     elsewhere = given | {"data": str(photographs(tmp_path / "there"))}
     assert RunConfig(**elsewhere).run_id() == RunConfig(**given).run_id()
 
