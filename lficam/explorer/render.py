@@ -24,6 +24,7 @@ from lficam.explorer.views import VIEWS
 from lficam.figures.grid import DPI
 from lficam.paths import atomic_file
 from lficam.provenance import environment
+from lficam.training.config import published
 
 ONE_THREAD = 64  # pixels a side up to which one thread is faster than two
 PIXELS = 760  # that a picture is wide
@@ -97,7 +98,7 @@ def save_view(state: State, folder: Path) -> Path:
         "state": asdict(state),
         "image": {"upload_sha256" if state.image.startswith(UPLOAD) else "test_image": state.image.removeprefix(UPLOAD)},
         "shows": caption(state),
-        "runs": [{"id": id, "config": config.model_dump(exclude={"data"})} for id, config in configs.items()],
+        "runs": [{"id": id, "config": published(config.model_dump())} for id, config in configs.items()],
         "environment": environment(),
     }
     digest = hashlib.sha256(json.dumps(asdict(state), sort_keys=True).encode()).hexdigest()[:10]

@@ -9,6 +9,7 @@ from lficam.figures.grid import DPI
 from lficam.figures.result import Result
 from lficam.paths import atomic_file, figures_dir, runs_dir
 from lficam.provenance import environment, sha256
+from lficam.training.config import published
 from lficam.training.runs import Run
 
 SUFFIXES = (".png", ".pdf", ".csv", ".json")
@@ -44,7 +45,7 @@ def _provenance(result: Result) -> dict[str, object]:
         "caption": experiment.caption,
         "source": experiment.source,
         "profile": experiment.profile,
-        "overrides": {key: value for key, value in experiment.overrides.items() if key != "data"},
+        "overrides": published(experiment.overrides),
         "verdicts": [verdict._asdict() for verdict in result.verdicts],
         "training_seconds": sum(run.metrics["seconds"] for run in result.runs),
         "environment": environment(),
@@ -68,7 +69,7 @@ def _run_record(run: Run) -> dict[str, object]:
     return {
         "id": run.id,
         "sha256": sha256(runs_dir() / run.id / "run.json"),
-        "config": run.config.model_dump(exclude={"data"}),
+        "config": published(run.config.model_dump()),
         "data": run.data,
         "metrics": run.metrics,
         "environment": run.environment,

@@ -11,7 +11,7 @@ from lficam.data.datasets import dataset_info
 from lficam.data.samples import Dataset, shuffled
 from lficam.figures.profiles import PROFILES, SETTINGS, Setting
 from lficam.paths import figures_dir
-from lficam.training.config import RunConfig
+from lficam.training.config import RunConfig, published
 from lficam.training.runs import Run, fit_or_load_all
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Experiment:
         """What every picture says of itself: data set, profile, and what was changed in it."""
         parts = [dataset_info(self.dataset).title + self._part_of_it()] if self.methods else []
         parts.append(f"{self.profile} profile")
-        changed = [f"{key}={value}" for key, value in self.overrides.items() if key != "data"]
+        changed = [f"{key}={value}" for key, value in published(self.overrides).items()]
         if changed:
             parts.append(f"changed: {', '.join(changed)}")
         return ", ".join(parts)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -145,6 +147,12 @@ class RunConfig(BaseModel):
         }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
         return f"{self.dataset}_{self.method}_{digest}"
+
+
+def published(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a `RunConfig` as they are written where others read them: without folders of this machine."""
+    fields = {name: value for name, value in fields.items() if name != "data"}
+    return fields | {"weights": Path(fields["weights"]).name} if fields.get("weights") else fields
 
 
 def describe(error: ValidationError) -> str:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from lficam.errors import InputError
 from lficam.paths import runs_dir
-from lficam.training.config import RunConfig
+from lficam.training.config import RunConfig, published
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def tracking(id: str, config: RunConfig) -> Iterator[Callable[[dict[str, float]]
             f"LFICAM_TRACKER={tracker!r}: expected tensorboard, with its package installed (pip install tensorboard), or nothing"
         )
     accelerator = Accelerator(mixed_precision="no", log_with="tensorboard", project_dir=runs_dir() / "tensorboard")
-    accelerator.init_trackers(id, config.model_dump(exclude={"data"}))
+    accelerator.init_trackers(id, published(config.model_dump()))
     try:
         yield lambda record: accelerator.log(record, step=record["epoch"])
     finally:

@@ -10,7 +10,7 @@ from lficam.data.datasets import DATASETS
 from lficam.errors import InputError
 from lficam.model.trunks import register_trunk
 from lficam.training import config as config_module
-from lficam.training.config import RunConfig, describe
+from lficam.training.config import RunConfig, describe, published
 
 
 def config(**fields):
@@ -269,6 +269,14 @@ def test_a_field_that_comes_later_orphans_no_run():
     assert Later(dataset="digits-stl10").run_id() == Later(dataset="digits-stl10", schedule="step").run_id()
     assert Later(dataset="digits-stl10").run_id() == "digits-stl10_lfi-cam_2d7c44bbc4"
     assert Later(dataset="digits-stl10", schedule="cosine").run_id() != "digits-stl10_lfi-cam_2d7c44bbc4"
+
+
+def test_what_is_published_names_no_folder_of_this_machine():
+    config = RunConfig(dataset="catdog", data="/home/me/photos", trunk="resnet18", weights="/home/me/mine.safetensors")
+    fields = published(config.model_dump())
+    assert "/home" not in str(fields)
+    assert fields == config.model_dump(exclude={"data"}) | {"weights": "mine.safetensors"}
+    assert published({"data": "/home/me", "epochs": 2}) == {"epochs": 2}
 
 
 def test_the_text_of_a_setting():
