@@ -26,9 +26,8 @@ from lficam.metrics.similarity import metrics_at
 from lficam.metrics.stability import null_lines, pair_matrix, pairwise_stability
 from lficam.model.devices import on_best_device
 from lficam.model.lfi_cam import LFICAM
+from lficam.training.explain import BATCH
 from lficam.training.runs import Run
-
-BATCH = 64  # images judged at a time
 
 
 class Comparison(NamedTuple):
@@ -60,7 +59,7 @@ class Evaluation(NamedTuple):
 
 
 def compare_maps(maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[int, int], sources: Sequence[str]) -> Comparison:
-    """All metrics of `stability` between the maps of two or more models; SSIM only where its window fits into the size.
+    """All of `similarity.METRICS` between the maps of two or more models; SSIM only where its window fits into the size.
 
     maps, size: as for `pairwise_stability`. sources: of the images, in the order of the first model's ids.
     Raises InputError as `pairwise_stability` and `null_lines` do.
@@ -84,7 +83,7 @@ def compare_maps(maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[i
 def evaluate_run(run: Run, images: int = 100, folder: Path | None = None, maps: Path | None = None) -> Evaluation:
     """Judge the model's own maps, random ones and, for an LFI-CAM, those of `BASELINES`, all for the class that it predicts.
 
-    images: how many test images, the first of a seeded shuffle. folder: all images in it instead (`own_images.list_images`).
+    images: how many test images, the first of a seeded shuffle. folder: all images in it instead (`explain_images.list_images`).
     maps: a file for `load_maps` to judge as well, named by its stem. By their ids, of which there may be more than are judged;
         without ids, by position among all test images, or all of the folder.
     Raises InputError for data, images or a file that cannot be used.

@@ -91,7 +91,7 @@ def collect_maps(names: Sequence[str], folder: Path | None = None, size: int | N
     """The maps of several models on the same images.
 
     names: each the id of a run in the store, or a file for `load_maps`.
-    folder: the runs explain all images in it (`own_images.list_images`) instead of their test images.
+    folder: the runs explain all images in it (`explain_images.list_images`) instead of their test images.
     size: pixels a side at which to compare; when left out that of the runs' images, else of the files' maps.
     images: at most so many, the first of a seeded shuffle; all when left out.
 

@@ -186,7 +186,7 @@ DATASETS = {
 def dataset_info(name: str) -> DatasetInfo:
     """Raises InputError for a name that is not in `DATASETS`."""
     if name not in DATASETS:
-        raise InputError(f"unknown data set {name!r}: expected one of {', '.join(DATASETS)}")
+        raise InputError(f"unknown data set {name!r}: expected one of {', '.join(DATASETS)}, or one given to register_dataset")
     return DATASETS[name]
 
 

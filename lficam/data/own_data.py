@@ -1,6 +1,7 @@
 """A data set of one's own that torch already reads: made usable by name, in a `RunConfig` and wherever a data set is named."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,9 +36,13 @@ def register_dataset(
     image_size: side of the network's input in pixels. augmentation: one of `augmentation.AUGMENTATIONS`.
 
     A run's id follows from the images, wherever they come from. Other processes do not know the name.
-    Raises InputError for a name that is taken by a built-in data set, an empty part, a label without a class, or an image that is
-    none of these.
+    Raises InputError for a name that is no name of a folder or taken by a built-in data set, an unknown augmentation, an empty
+    part, a label without a class, fewer than two classes, or an image that is none of these.
     """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise InputError(f"data set name {name!r}: expected letters, digits, - and _, since the folders of its runs begin with it")
+    if image_size < 8:
+        raise InputError(f"image_size={image_size}: expected 8 pixels or more")
     if name in DATASETS and name not in _registered:
         raise InputError(f"data set {name!r} is built in: choose another name")
     if augmentation not in AUGMENTATIONS:
@@ -67,6 +72,11 @@ def register_dataset(
     _registered.add(name)
 
 
+def is_registered_dataset(name: str) -> bool:
+    """Whether it is a data set of `register_dataset`, which other processes do not know."""
+    return name in _registered
+
+
 def samples_of(items: Sequence[tuple[Any, int]], split: str, side: int) -> Samples:
     """Items (image, label) as samples of `side` pixels, named "<split>/00000", ... Raises InputError as `register_dataset` does."""
     if len(items) == 0:
@@ -89,7 +99,7 @@ def _picture(image: Any, what: str) -> Image.Image:
     if isinstance(image, Image.Image):
         return image.convert("RGB")
     if isinstance(image, Tensor):
-        image = _levels(image, what).permute(1, 2, 0).numpy() if image.ndim == 3 and image.shape[0] == 3 else image
+        image = _levels(image, what).permute(1, 2, 0).cpu().numpy() if image.ndim == 3 and image.shape[0] == 3 else image
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         got = f"{tuple(image.shape)} of {image.dtype}" if hasattr(image, "shape") else type(image).__name__
         raise InputError(f"{what} is {got}: expected a PIL image, an array (h, w, 3) uint8 or a tensor (3, h, w)")

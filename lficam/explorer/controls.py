@@ -9,7 +9,7 @@ from lficam.data.decoding import FORMATS, MOST_BYTES
 from lficam.explorer.first_runs import Offer
 from lficam.explorer.gallery import ORDERS
 from lficam.explorer.screen import Screen
-from lficam.explorer.state import COLOR_MAPS, WITH_MAPS
+from lficam.explorer.state import COLOR_MAPS, WITH_MAPS, State
 from lficam.explorer.thumbnails import Thumbnails
 from lficam.explorer.upload import Upload
 from lficam.explorer.widgets import RedLine, button, group, labelled, line, row, slider, tick
@@ -44,7 +44,9 @@ class Controls:
         self.order = labelled(Dropdown, "Order", "order", options=ORDERS)
         self.wrong_only = tick("Wrong predictions only", value=False).add_class("lficam-wrong")
         self.thumbnails = Thumbnails()
-        self.upload = Upload(description="Upload a picture", tooltip=f"{', '.join(FORMATS)}, up to 20 MB", most=MOST_BYTES)
+        self.upload = Upload(
+            description="Upload a picture", tooltip=f"{', '.join(FORMATS)}, up to {MOST_BYTES // 10**6} MB", most=MOST_BYTES
+        )
         self.upload.add_class("lficam-upload")
 
     def _choice(self) -> list[Widget]:
@@ -67,8 +69,8 @@ class Controls:
         self.view = labelled(ipywidgets.ToggleButtons, "View", "view", options=VIEW_BUTTONS)
         self.view.style.button_width = "auto"
         self.picture = Screen().add_class("lficam-screen")
-        self.threshold = slider("Threshold", 100 / 255, step=1 / 255).add_class("lficam-threshold")  # published: 100 of 255
-        self.opacity = slider("Opacity", 0.6).add_class("lficam-opacity")
+        self.threshold = slider("Threshold", State.threshold, step=1 / 255).add_class("lficam-threshold")  # published: 100 of 255
+        self.opacity = slider("Opacity", State.opacity).add_class("lficam-opacity")
         self.color_map = labelled(Dropdown, "Colours", "colormap", options=COLOR_MAPS)
         self.contour = tick("Contour").add_class("lficam-contour")
         self.save = button("Save this view", "save")
@@ -77,11 +79,11 @@ class Controls:
     def _make_parts(self) -> None:
         self.maps = {method: tick(METHODS[method].title) for method in METHODS} | {GRAD_CAM: tick(GRAD_CAM)}
         self.compared = labelled(Dropdown, "Compared", "compared")
-        self.k = labelled(ipywidgets.IntSlider, "Channels", "k", value=8, min=1, max=64)
+        self.k = labelled(ipywidgets.IntSlider, "Channels", "k", value=State.k, min=1, max=64)
         self.keep = labelled(Dropdown, "Use", "keep", options={"only these": True, "all but these": False})
-        self.x = slider("Square across", 0.5, step=0.01).add_class("lficam-x")
-        self.y = slider("Square down", 0.5, step=0.01).add_class("lficam-y")
-        self.size = slider("Square size", 0.25, low=0.05).add_class("lficam-size")
+        self.x = slider("Square across", State.square[0], step=0.01).add_class("lficam-x")
+        self.y = slider("Square down", State.square[1], step=0.01).add_class("lficam-y")
+        self.size = slider("Square size", State.square[2], low=0.05).add_class("lficam-size")
         maps = "Whose maps are shown. ABN: Attention Branch Network. Grad-CAM: made of LFI-CAM's gradients, after its prediction."
         settings = "How alike are the maps of one method after different trainings? IoU: what two maps mark both, as a share of "
         settings += "what either of them marks; 1: the same."

@@ -18,7 +18,8 @@ from lficam.training.runs import fit_elsewhere, missing
 
 def small_set(overrides: Mapping[str, Any]) -> list[RunConfig]:
     """Enough of the embedded profile for every view: the three methods under one setting, and LFI-CAM under a second one."""
-    first = [config for config in experiment("extra3", "embedded", overrides).configs() if config.seed == 0]
+    seeds = experiment("extra3", "embedded", overrides).configs()
+    first = [config for config in seeds if config.seed == seeds[0].seed]
     settings = [config for config in experiment("fig5", "embedded", overrides).configs() if METHODS[config.method].fin]
     return [*first, next(config for config in settings if config not in first)]
 
@@ -68,7 +69,7 @@ class Offer:
             self.training = Thread(target=self._train, args=(small_set(self.overrides),), daemon=True)
             self.train.disabled = True
             show(self.progress, True)
-        self.training.start()
+            self.training.start()
 
     def _train(self, configs: Sequence[RunConfig]) -> None:
         with self.error.watch("training"):

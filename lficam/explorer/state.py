@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass
 
 from lficam.errors import InputError
-from lficam.figures.grid import PAGE_WIDTH
+from lficam.figures.grid import COLOR_MAP, OPACITY, PAGE_WIDTH
+from lficam.metrics.similarity import THRESHOLD
 
-COLOR_MAPS = ("inferno", "viridis", "cividis", "gray")
+COLOR_MAPS = (COLOR_MAP, "viridis", "cividis", "gray")
 WIDTHS = (PAGE_WIDTH, 5.2, 3.7)  # inches of a page; the last is that of a phone
 READABLE = 90  # CSS pixels for an inch of a page: its smallest type, of 7 pt, is 9 of them high
 MOST_RUNS = 5
@@ -39,9 +40,9 @@ class State:
     runs: tuple[str, ...]
     view: str = "methods"
     grad_cam: str = ""
-    threshold: float = 100 / 255
-    opacity: float = 0.6
-    color_map: str = "inferno"
+    threshold: float = THRESHOLD
+    opacity: float = OPACITY
+    color_map: str = COLOR_MAP
     contour: bool = True
     k: int = 8
     keep: bool = True

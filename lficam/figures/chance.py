@@ -23,10 +23,9 @@ from lficam.metrics.stability import different_images, null_lines, pair_matrix, 
 from lficam.model.cam import resize_map
 from lficam.model.devices import on_best_device
 from lficam.model.methods import METHODS
-from lficam.training.explain import explain_batches
+from lficam.training.explain import BATCH, explain_batches
 from lficam.training.runs import Run
 
-BATCH = 64
 THRESHOLDS = [k / 10 for k in range(1, 10)]
 
 
@@ -51,7 +50,7 @@ def chance_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     sources = runs[0].sources(index)
     own = {method: [run for run in runs if run.config.method == method] for method in experiment.methods}
     compared = {METHODS[method].title: _compare(models, index, sources, coarsest(runs)) for method, models in own.items()}
-    ours, theirs = compared["LFI-CAM"], compared["ABN"]
+    ours, theirs = (compared[METHODS[name].title] for name in ("lfi-cam", "abn"))
     gain = {metric: ours.pairs[metric] - theirs.pairs[metric] for metric in ours.pairs}
     both = [k for k in ours.similar if k in theirs.similar]
     rows = [row for name, one in compared.items() for row in _rows(name, one, sources)]

@@ -1,4 +1,4 @@
-"""Charts of measured numbers, drawn from plain values as the grids in `plots` are; `draw` draws any of them."""
+"""Charts of measured numbers, drawn from plain values as the grids in `grid` are; `draw` draws any of them."""
 
 import math
 from collections.abc import Mapping

@@ -15,7 +15,6 @@ from lficam.figures.grid import Grid, Panel, rounded
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
-from lficam.figures.trust import BATCH
 from lficam.metrics import map_names
 from lficam.metrics.baselines import baseline_maps
 from lficam.metrics.bootstrap import interval
@@ -23,7 +22,7 @@ from lficam.metrics.localisation import energy
 from lficam.model.abn import ABN
 from lficam.model.cam import resize_map
 from lficam.model.devices import on_best_device
-from lficam.training.explain import explain_batches
+from lficam.training.explain import BATCH, explain_batches
 from lficam.training.runs import Run
 
 

@@ -25,10 +25,8 @@ from lficam.metrics.sanity import cascade
 from lficam.metrics.similarity import spearman
 from lficam.model.abn import ABN
 from lficam.model.devices import on_best_device
-from lficam.training.explain import explain_batches
+from lficam.training.explain import BATCH, explain_batches
 from lficam.training.runs import Run
-
-BATCH = 64
 
 LABELS = {
     "insertion": "insertion AUC (higher is better)",

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+Maps = Mapping[str, tuple[Sequence[str], "Tensor | np.ndarray"]]  # setting -> (ids of N samples, N maps)
+
 CHUNK = 512  # images compared at a time: five settings of 224 x 224 maps take half a gigabyte
 
 
 def pairwise_stability(
-    maps: Mapping[str, tuple[Sequence[str], Tensor]],
+    maps: Maps,
     size: tuple[int, int] | None = None,
     threshold: float = THRESHOLD,
     metrics: Sequence[str] = tuple(AT_THRESHOLD),
@@ -33,7 +35,8 @@ def pairwise_stability(
     maps: setting -> (ids of N samples, maps (N, 1, u, v) or (N, u, v), a tensor or an array). Maps are paired by id, whatever
         their order.
     size: (h, w) of the images, to which maps are resized before they are compared; their own size when left out.
-    metrics: names in METRICS; those left out here cost several times as much as these, and "ssim" needs maps of 11 x 11 pixels.
+    metrics: names in `similarity.METRICS`; those left out here cost several times as much as these, and "ssim" needs maps of
+        11 x 11 pixels.
 
     Returns one row a pair, image and metric: columns a, b, id, metric, value.
     Raises InputError for fewer than two settings, repeated ids, settings with different ids or map sizes, or unknown metrics.
@@ -125,7 +128,10 @@ def centred_blob(size: tuple[int, int]) -> Tensor:
 
 
 def null_lines(
-    maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[int, int], sources: Sequence[str], threshold: float = THRESHOLD
+    maps: Maps,
+    size: tuple[int, int],
+    sources: Sequence[str],
+    threshold: float = THRESHOLD,
 ) -> "pd.DataFrame":
     """How alike maps are that share no image: the IoU to expect from a method that looks at the same place everywhere.
 
@@ -161,7 +167,7 @@ def _as_maps(cams: "Tensor | np.ndarray") -> Tensor:
     return cams.unsqueeze(1) if cams.ndim == 3 else cams
 
 
-def _align(maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[int, int] | None) -> dict[str, Tensor]:
+def _align(maps: Maps, size: tuple[int, int] | None) -> dict[str, Tensor]:
     """All maps in the order of the first setting's ids."""
     maps = {setting: (own_ids, _as_maps(cams)) for setting, (own_ids, cams) in maps.items()}
     first, (ids, reference) = next(iter(maps.items()))

@@ -1,4 +1,4 @@
-"""What a trunk must return, and how many channels it has: found by looking at what it returns, never by trusting what it says."""
+"""What a trunk must return, and how many channels it has: found by looking at what it returns, not at what it says."""
 
 from typing import Any
 
@@ -17,15 +17,18 @@ def count_features(trunk: nn.Module) -> int:
     A trunk that takes images of one size alone cannot be asked; then its attribute `num_features` is taken.
     Raises InputError if what comes back is not (N, K, u, v), or the trunk can neither be asked nor says it.
     """
+    size = PROBES[0]
     try:
-        small, large = (_probe(trunk, size) for size in PROBES)
+        small = _probe(trunk, size)
+        size = PROBES[1]
+        large = _probe(trunk, size)
     except Exception as error:  # whatever somebody's own module raises
         known = getattr(trunk, "num_features", None)
         if isinstance(known, int):
             return known
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
-            f"{type(trunk).__name__} does not take an image of {PROBES[0]} pixels ({why}), so its channels cannot be counted: "
+            f"{type(trunk).__name__} does not take an image of {size} pixels ({why}), so its channels cannot be counted: "
             "pass num_features, the K of the features (N, K, u, v) that it returns"
         ) from error
     check_features(small, trunk)

@@ -1,6 +1,7 @@
 """ImageNet weights of timm's networks: by name, from the hub or its cache, or from a file of one's own. All of it fits, or none."""
 
 import textwrap
+from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
 from urllib.error import URLError
@@ -33,7 +34,14 @@ def sha256_of_weights(file: str | Path) -> str:
     """What identifies weights wherever they lie. Raises InputError if there is no such file."""
     if not (path := Path(file).expanduser()).is_file():
         raise InputError(f"no weights at {path}: check the path")
-    return sha256(path)
+    state = path.stat()
+    return _sha256(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _sha256(file: Path, size: int, changed: int) -> str:
+    """size, changed: so that a second call need not read hundreds of megabytes again, unless the file is another one."""
+    return sha256(file)
 
 
 def fresh_network(name: str) -> nn.Module:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lficam.errors import InputError
 from lficam.paths import atomic_file
 
-Record = dict[str, float]  # what `training.train` says of an epoch
+Record = dict[str, float]  # what `loop.train` says of an epoch
 
 
 def save_checkpoint(

@@ -19,8 +19,8 @@ from lficam.model.weights import sha256_of_weights
 TRAINING_VERSION = 2
 
 
-# The fields that every id is made of. One that came later enters an id only where it is not at its default, so that what had been
-# trained before it came keeps its id.
+# The fields that every id is made of; never add one. A later field enters an id only where it is not at its default, so that what
+# was trained before it came keeps its id.
 _FIRST_FIELDS = {
     *("dataset", "method", "trunk", "epochs", "lr", "batch_size", "weight_decay", "seed", "image_size", "augmentation"),
     *("stem_stride", "pretrained", "normalization", "max_classes", "max_per_class", "precision", "compile"),
@@ -39,7 +39,7 @@ class RunConfig(BaseModel):
     method: str = "lfi-cam"
     trunk: str = "resnet18"
     epochs: int = Field(300, ge=1)
-    lr: float = Field(0.1, gt=0, allow_inf_nan=False)  # peak learning rate; x0.1 after 1/2 and 3/4 of the epochs
+    lr: float = Field(0.1, gt=0, allow_inf_nan=False)  # peak learning rate, see `schedule`
     batch_size: int = Field(256, ge=2)  # images; a batch norm needs two
     weight_decay: float = Field(1e-4, ge=0, allow_inf_nan=False)  # L2, on every parameter
     seed: int = Field(0, ge=0)  # of the weights, the order of the images and their crops
@@ -55,10 +55,10 @@ class RunConfig(BaseModel):
     precision: Literal["float32", "bfloat16"] = "float32"  # of the forward pass in training (autocast)
     compile: bool = False  # torch.compile the train step; needs a C++ compiler
 
-    # Younger than the first runs: part of an id only where they are not at their defaults.
+    # Not among `_FIRST_FIELDS`.
     out_stride: int | None = Field(None, ge=1)  # pixels, of the trunk's last stage; when left out what makes 14x14 maps of 224
     weights: str | None = None  # a safetensors file in timm's names to start from; in the id by its SHA-256
-    schedule: Literal["step", "cosine"] = "step"  # "cosine": from lr to 0 along half a cosine, step by step
+    schedule: Literal["step", "cosine"] = "step"  # x0.1 after 1/2 and 3/4 of the epochs; half a cosine from lr to 0
 
     @model_validator(mode="before")
     @classmethod

@@ -11,6 +11,8 @@ from lficam.data.samples import Split
 from lficam.model.cam import mean_feature_map
 from lficam.model.devices import on_best_device
 
+BATCH = 64  # images in one forward pass
+
 
 class Explained(NamedTuple):
     """What a model says about N samples; all tensors are float32 on the CPU.
@@ -40,7 +42,7 @@ def explain_samples(
     std: Sequence[float],
     image_size: int,
     augmentation: str,
-    batch_size: int = 64,
+    batch_size: int = BATCH,
 ) -> Explained:
     """Explain the test crop of every sample, on the GPU if there is one; the model comes back in evaluation mode on the CPU.
 

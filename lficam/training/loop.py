@@ -112,7 +112,8 @@ def _untrained(config: RunConfig, num_classes: int) -> tuple[Objective, torch.op
     model = build_model(config, num_classes)
     if config.pretrained or config.weights:
         new = [name for name, part in model.named_children() if name != "trunk" and list(part.parameters())]
-        print(f"trunk {config.trunk}: ImageNet weights; new, to be trained from scratch: {', '.join(new)}", flush=True)
+        source = f"weights of {config.weights}" if config.weights else "ImageNet weights"
+        print(f"trunk {config.trunk}: {source}; new, to be trained from scratch: {', '.join(new)}", flush=True)
     # channels_last: a step of ResNet-8 at 32 pixels on 2 CPU cores is 1.3x faster in float32, 1.1x in bfloat16
     objective = Objective(model).to(memory_format=torch.channels_last)
     return objective, torch.optim.SGD(objective.parameters(), config.lr, momentum=0.9, weight_decay=config.weight_decay)

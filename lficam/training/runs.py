@@ -11,10 +11,12 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from lficam.data.augmentation import normalize
 from lficam.data.datasets import load_dataset, sources_of
+from lficam.data.own_data import is_registered_dataset
 from lficam.data.samples import Dataset, Split
 from lficam.errors import InputError
 from lficam.model.initialization import initialize
@@ -25,7 +27,7 @@ from lficam.paths import atomic_folder, lock, runs_dir
 from lficam.progress import Progress
 from lficam.provenance import environment
 from lficam.training.checkpoint import Record
-from lficam.training.config import RunConfig
+from lficam.training.config import RunConfig, describe
 from lficam.training.explain import Explained, explain_samples
 from lficam.training.loop import build_model, train
 from lficam.training.parallel import fit_in_workers
@@ -38,7 +40,7 @@ UNTRAINED_SEED = 1000  # added to a run's own
 class RunRecord:
     """How a trained model came about, without the model, which can be hundreds of megabytes.
 
-    history: one record an epoch (see `training.Record`).
+    history: one record an epoch (see `checkpoint.Record`).
     metrics: test_accuracy and train_accuracy (shares in [0, 1]; training images as augmented, last epoch), seconds.
     environment: versions and hardware of the training.
     data: how many images there were to train and to test, and which of all were unreadable and left out (id -> why).
@@ -125,16 +127,18 @@ def fit_or_load_all(configs: Sequence[RunConfig]) -> list[Run]:
 def fit_missing(configs: Sequence[RunConfig], jobs: int = 1) -> dict[str, Exception]:
     """Train what the store lacks; a run that cannot be trained does not keep the others from it.
 
-    jobs: how many to train side by side, which pays where one does not fill the GPU. Trunks of `register_trunk` need 1.
+    jobs: how many to train side by side, which pays where one does not fill the GPU. What was registered (`register_trunk`,
+        `register_dataset`) needs 1.
 
     Returns id -> InputError (data that cannot be read) or FloatingPointError (a loss that is not finite) of those.
     """
     lacking = missing(configs)
     if not lacking:
         return {}
-    registered = [config.trunk for config in lacking.values() if is_registered(config.trunk)]
+    registered = [f"trunk {config.trunk!r}" for config in lacking.values() if is_registered(config.trunk)]
+    registered += [f"data set {config.dataset!r}" for config in lacking.values() if is_registered_dataset(config.dataset)]
     if jobs > 1 and registered:
-        raise InputError(f"jobs={jobs}: trunk {registered[0]!r} is registered in this process alone, so train one at a time")
+        raise InputError(f"jobs={jobs}: {registered[0]} is registered in this process alone, so train one at a time")
     with Progress({id: config.epochs for id, config in lacking.items()}) as progress:
         if jobs > 1:
             return fit_in_workers(_fit, lacking, jobs, progress.epoch)
@@ -192,6 +196,10 @@ def load_record(id: str) -> RunRecord:
         stored |= {key: tuple(stored[key]) for key in ("classes", "mean", "std")}  # JSON has lists only
         stored["metrics"] = {key: float(stored["metrics"][key]) for key in ("test_accuracy", "train_accuracy", "seconds")}
         return RunRecord(id=id, **stored)
+    except ValidationError as error:  # a data set or a trunk that another process registered, for instance
+        raise InputError(
+            f"{file}: {describe(error)}. If its data set or trunk is one of your own, register it under this name first"
+        ) from error
     except (KeyError, TypeError, ValueError) as error:  # no text, no JSON, no such config are ValueErrors
         raise InputError(
             f"{file} is damaged or of another version ({type(error).__name__}): remove {file.parent} and train it again"

@@ -7,9 +7,10 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 import lficam
-from lficam.data.datasets import load_dataset
+from lficam.data.datasets import DATASETS, load_dataset
 from lficam.data.own_data import samples_of
 from lficam.errors import InputError
+from lficam.training.runs import fit_missing
 
 
 class Halves(torch.utils.data.Dataset):
@@ -113,3 +114,22 @@ def test_what_cannot_be_used_is_one_line(items, message):
 def test_a_built_in_name_cannot_be_registered():
     with pytest.raises(InputError, match="'stl10' is built in: choose another name"):
         lficam.register_dataset("stl10", Halves(2, 0), Halves(2, 1))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../a", ".a", "my.data", "mine!"])
+def test_a_name_that_is_no_name_of_a_folder_is_refused(name):
+    with pytest.raises(InputError, match="expected letters, digits, - and _"):
+        lficam.register_dataset(name, Halves(2, 0), Halves(2, 1), **SETTINGS)
+
+
+def test_what_another_process_registered_is_not_taken_for_damaged_nor_trained_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setenv("LFICAM_RUNS", str(tmp_path))
+    lficam.register_dataset("tests-elsewhere", Halves(8, 0), Halves(4, 1), **SETTINGS)
+    config = lficam.RunConfig(dataset="tests-elsewhere", trunk="cifar_resnet8", epochs=1, batch_size=4)
+    with pytest.raises(InputError, match="jobs=2: data set 'tests-elsewhere' is registered in this process alone"):
+        fit_missing([config], jobs=2)
+    id = lficam.fit_or_load(config).id
+    monkeypatch.delitem(DATASETS, "tests-elsewhere")
+    with pytest.raises(InputError, match=r"unknown data set .tests-elsewhere.*register it under this name first") as error:
+        lficam.load_run(id)
+    assert "damaged" not in str(error.value)

@@ -48,7 +48,7 @@ def runs_of(method, cams_of, accuracies=(0.8,) * 5, **varied):
     return runs
 
 
-def evidence(abn, lfi_cam, name="extra1", **options):
+def measured(abn, lfi_cam, name="extra1", **options):
     plan, maps = experiment(name), {"abn": abn, "lfi-cam": lfi_cam, "lfi-cam-without-fin": by_chance}
     return chance_figure(plan, [run for method in plan.methods for run in runs_of(method, maps[method], **options)])
 
@@ -63,7 +63,7 @@ def row(result, compared, models="all"):
 
 
 def test_stable_maps_about_their_image_against_maps_by_chance():
-    result = evidence(by_chance, lambda k: about_the_image())
+    result = measured(by_chance, lambda k: about_the_image())
     assert outcomes(result) == {"E1": "supported", "E3": "supported"}
     ours = row(result, "LFI-CAM: same image")
     for metric in ("iou", "iou_low", "iou_high", "ssim", "spearman", "top_overlap", "iou_equal_map_size", "iou_of_these_models"):
@@ -72,30 +72,30 @@ def test_stable_maps_about_their_image_against_maps_by_chance():
 
 
 def test_one_map_everywhere_is_stable_and_fails_the_null_line():
-    result = evidence(by_chance, lambda k: one_map_everywhere())
+    result = measured(by_chance, lambda k: one_map_everywhere())
     assert row(result, "LFI-CAM: same image")["iou"] == pytest.approx(1)
     assert row(result, "LFI-CAM: different images")["iou"] == pytest.approx(1)
     assert outcomes(result) == {"E1": "supported", "E3": "not supported"}
 
 
 def test_the_verdicts_flip_with_the_methods():
-    result = evidence(lambda k: about_the_image(), by_chance)
+    result = measured(lambda k: about_the_image(), by_chance)
     assert outcomes(result)["E1"] == "not supported"
-    flipped = evidence(by_chance, lambda k: about_the_image())
+    flipped = measured(by_chance, lambda k: about_the_image())
     ours, theirs = (row(each, "LFI-CAM - ABN: same image")["iou"] for each in (flipped, result))
     assert ours == pytest.approx(-theirs)
     assert ours > 0
 
 
 def test_methods_that_are_equally_stable_do_not_differ():
-    result = evidence(lambda k: about_the_image(), lambda k: about_the_image())
+    result = measured(lambda k: about_the_image(), lambda k: about_the_image())
     assert row(result, "LFI-CAM - ABN: same image")["iou_high"] == 0
     assert outcomes(result)["E1"] == "not supported"  # it says "more alike"
 
 
 def test_means_are_those_of_all_pairs_and_of_the_similar_ones():
     accuracies = (0.8, 0.7, 0.79, 0.7, 0.78)  # the first, third and fifth are within three points
-    result = evidence(by_chance, lambda k: about_the_image(), accuracies=accuracies)
+    result = measured(by_chance, lambda k: about_the_image(), accuracies=accuracies)
     ids, size = [str(i) for i in range(IMAGES)], (28, 28)
     for models, chosen in (("all", range(5)), ("similar accuracy", (0, 2, 4))):
         pairs = pairwise_stability({str(k): (ids, by_chance(k)) for k in chosen}, size)
@@ -106,14 +106,14 @@ def test_means_are_those_of_all_pairs_and_of_the_similar_ones():
 
 
 def test_fewer_than_two_similar_models_leave_the_row_empty():
-    result = evidence(by_chance, by_chance, accuracies=(0.9, 0.1, 0.2, 0.3, 0.4))
+    result = measured(by_chance, by_chance, accuracies=(0.9, 0.1, 0.2, 0.3, 0.4))
     found = row(result, "ABN: same image", "similar accuracy")
     assert found["number"] == 1
     assert found["iou"] != found["iou"]  # NaN
 
 
 def test_the_blob_is_compared_with_every_map():
-    result = evidence(by_chance, lambda k: about_the_image())
+    result = measured(by_chance, lambda k: about_the_image())
     maps = resize_map(about_the_image(), (28, 28))
     expected = iou(maps, centred_blob((28, 28)).expand_as(maps)).mean().item()
     assert row(result, "LFI-CAM: centred blob")["iou"] == pytest.approx(expected)
@@ -133,7 +133,7 @@ def test_untrained_networks_have_weights_of_their_own():
 
 
 def test_curves_pass_through_what_a_threshold_gives():
-    result = evidence(by_chance, lambda k: about_the_image())
+    result = measured(by_chance, lambda k: about_the_image())
     curves = result.drawing.panels[1].lines
     ids = [str(i) for i in range(IMAGES)]
     pairs = pairwise_stability({str(k): (ids, by_chance(k)) for k in range(5)}, (28, 28), 0.7, metrics=["iou"])
@@ -142,7 +142,7 @@ def test_curves_pass_through_what_a_threshold_gives():
 
 
 def test_seeds_are_judged_by_a_question_of_their_own():
-    result = evidence(by_chance, lambda k: about_the_image(), name="extra3", seed=range(5))
+    result = measured(by_chance, lambda k: about_the_image(), name="extra3", seed=range(5))
     assert list(outcomes(result)) == ["E2"]
     assert "5 seeds of each method" in result.drawing.footnote
 

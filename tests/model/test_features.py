@@ -98,7 +98,7 @@ def test_no_error_advises_a_side_of_the_map():
 
 
 def test_features_whose_channels_follow_the_size_of_the_image_are_refused():
-    with pytest.raises(InputError, match=r"returned \(1, 64, 64, 3\) .* and \(1, 96, 96, 3\)|channels last"):
+    with pytest.raises(InputError, match="its 3 channels last"):
         count_features(Permute([0, 2, 3, 1]))
     with pytest.raises(InputError, match=r"returned \(1, 64, 3, 64\) for 64 and \(1, 96, 3, 96\) for 96 pixels"):
         count_features(Permute([0, 2, 1, 3]))

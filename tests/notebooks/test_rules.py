@@ -105,3 +105,10 @@ def test_it_holds_no_path_of_a_machine(file):
     text = json.dumps(json.loads(file.read_text()))
     for folder in (repository(), Path.home(), Path(tempfile.gettempdir())):
         assert f"{folder}/" not in text
+
+
+def test_a_seed_is_a_random_seed_and_not_the_supplement(file):
+    text = file.read_text().lower()
+    assert not [
+        words for words in ("the seed's", "beyond the seed", "of the seed", "in the seed", "the seed shows") if words in text
+    ]
