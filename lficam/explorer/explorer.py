@@ -263,6 +263,8 @@ class Explorer(Controls):
 
     def _draw(self, image: str = "") -> None:
         """Draw what the controls say, of another picture if one is given; if that fails, the last good one stays."""
+        if not self._found:  # a browser measures the room for a picture before there is anything to choose
+            return
         with self.error.watch("picture"):
             state = self.state(image)
             drawn, words = render(state), caption(state)

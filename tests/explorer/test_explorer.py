@@ -558,6 +558,8 @@ def test_unknown_profiles_and_overrides_are_refused():
 def test_without_trained_runs_one_button_trains_them(tmp_path, monkeypatch):
     monkeypatch.setenv("LFICAM_RUNS", str(tmp_path))
     explorer = Explorer("embedded", TINY)
+    explorer.picture.width = 700  # as a browser measures it
+    assert said(explorer) == ""
     assert visible(explorer, explorer.offer.train)
     assert not visible(explorer, explorer.offer.progress)
     assert not visible(explorer, explorer.dataset)
