@@ -65,10 +65,13 @@ class Offer:
     def _start(self, _: object) -> None:
         if self.train.disabled:  # a second click, on its way while the first was answered
             return
+        configs = None
         with self.error.watch("training"):
-            self.training = Thread(target=self._train, args=(small_set(self.overrides),), daemon=True)
+            configs = small_set(self.overrides)
+        if configs is not None:  # else the red line says why
             self.train.disabled = True
             show(self.progress, True)
+            self.training = Thread(target=self._train, args=(configs,), daemon=True)
             self.training.start()
 
     def _train(self, configs: Sequence[RunConfig]) -> None:

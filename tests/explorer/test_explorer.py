@@ -622,6 +622,20 @@ def test_a_training_that_fails_at_once_is_a_red_line_too(tmp_path, monkeypatch):
     assert said(explorer) == "no room on the disk"
 
 
+def test_overrides_that_the_small_set_cannot_have_are_a_red_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("LFICAM_RUNS", str(tmp_path))
+    explorer = Explorer("embedded", {"lr": 0.05})  # which a figure of five settings does not take
+    explorer.offer.train.click()
+    assert explorer.offer.training is None
+    assert "cannot be overridden in fig5" in said(explorer)
+    assert not explorer.offer.train.disabled
+
+
+def test_the_small_set_is_four_models_whatever_the_seed():
+    found = [(config.method, config.seed) for config in small_set({"seed": 3})]
+    assert found == [("abn", 3), ("lfi-cam-without-fin", 3), ("lfi-cam", 3), ("lfi-cam", 3)]
+
+
 def test_two_clicks_are_one_training(tmp_path, monkeypatch):
     monkeypatch.setenv("LFICAM_RUNS", str(tmp_path))
     explorer, go, started = Explorer("embedded", TINY), Event(), []
