@@ -48,6 +48,8 @@ def fit_in_workers(fit: Fit, configs: Mapping[str, RunConfig], jobs: int, on_epo
             process.start()
             its_end.close()
             workers[pipe] = process
+        if not threading.main_thread().is_alive():  # the interpreter has been ending since before `end` knew of them
+            end()
         errors = _distribute(configs, list(workers), on_epoch)
     except BaseException:  # Ctrl-C, say
         end()

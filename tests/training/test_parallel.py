@@ -225,3 +225,40 @@ def test_no_process_is_left_behind(end, tmp_path):
         finally:
             for left in processes_of_session(process.pid):
                 os.kill(left, signal.SIGKILL)
+
+
+SLEEPING = """
+import time
+
+def sleep(id, config, on_epoch):
+    time.sleep(60)
+"""
+LATE = """
+import atexit, multiprocessing, threading, time
+from lficam.training.parallel import fit_in_workers
+from sleeping import sleep
+
+if __name__ == "__main__":
+    ending, started = threading.Event(), threading.Event()
+    process = multiprocessing.get_context("spawn").Process
+    start = process.start
+
+    def start_late(self):
+        ending.wait()
+        start(self)
+        started.set()
+
+    process.start = start_late
+    atexit.register(started.wait)
+    atexit.register(ending.set)  # the last is called first
+    threading.Thread(target=fit_in_workers, args=(sleep, {"a": None}, 1, print), daemon=True).start()
+    time.sleep(1)
+"""
+
+
+def test_a_process_that_starts_while_the_interpreter_ends_is_ended_too(tmp_path):
+    (tmp_path / "sleeping.py").write_text(SLEEPING)
+    (tmp_path / "late.py").write_text(LATE)
+    start = time.monotonic()
+    assert subprocess.run([sys.executable, tmp_path / "late.py"], stderr=subprocess.DEVNULL, check=False).returncode == 0
+    assert time.monotonic() - start < 50
