@@ -98,6 +98,7 @@ def test_import_is_light():
     heavy = ["pandas", "matplotlib", "seaborn", "IPython", "timm", "accelerate", "sklearn", "scipy", "torchmetrics", "torchcam"]
     code = (
         "import sys, lficam; print('torch' in sys.modules); lficam.LFICAM, lficam.fit_or_load, lficam.pairwise_stability;"
+        "lficam.RunConfig(dataset='digits-stl10', trunk='cifar_resnet8');"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

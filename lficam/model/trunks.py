@@ -122,7 +122,9 @@ def default_stem_stride(name: str, before_last_stage: bool) -> int:
 
 def default_out_stride(name: str, before_last_stage: bool) -> int | None:
     """The stride of the last stage that gives a 14 x 14 map at 224 pixels; None where the stem stride decides. Builds nothing."""
-    if name in _registered or name not in timm_names() or has_stem_stride(name):
+    if name in _registered or is_cifar_trunk(name):  # first, since to ask timm takes a second
+        return None
+    if name not in timm_names() or has_stem_stride(name):
         return None
     return 2 * OUT_STRIDE if before_last_stage else OUT_STRIDE
 
