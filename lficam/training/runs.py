@@ -196,11 +196,9 @@ def load_record(id: str) -> RunRecord:
         stored |= {key: tuple(stored[key]) for key in ("classes", "mean", "std")}  # JSON has lists only
         stored["metrics"] = {key: float(stored["metrics"][key]) for key in ("test_accuracy", "train_accuracy", "seconds")}
         return RunRecord(id=id, **stored)
-    except ValidationError as error:  # a data set or a trunk that another process registered, for instance
-        raise InputError(
-            f"{file}: {describe(error)}. If its data set or trunk is one of your own, register it under this name first"
-        ) from error
     except (KeyError, TypeError, ValueError) as error:  # no text, no JSON, no such config are ValueErrors
+        if isinstance(error, ValidationError) and {problem["loc"] for problem in error.errors()} <= {("dataset",), ("trunk",)}:
+            raise InputError(f"{file}: {describe(error)}. If it is one of your own, register it under this name first") from error
         raise InputError(
             f"{file} is damaged or of another version ({type(error).__name__}): remove {file.parent} and train it again"
         ) from error

@@ -307,7 +307,7 @@ def test_one_run_is_not_trained_by_many_processes(tiny, monkeypatch):
 def test_it_says_what_is_new_on_a_pretrained_trunk(method, new, tiny, monkeypatch, capsys):
     asked = []
 
-    def build(name, stem_stride, pretrained):
+    def build(name, stem_stride, pretrained, out_stride, weights):
         asked.append((name, pretrained))
         return trunk("cifar_resnet8")  # needs no network
 
