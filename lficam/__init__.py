@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # for editors; imported below when first asked for, so that `
     from lficam.model.abn import ABN
     from lficam.model.cam import Explanation
     from lficam.model.lfi_cam import LFICAM
+    from lficam.model.metadata import Metadata
+    from lficam.model.methods import load_pretrained
     from lficam.model.trunks import register_trunk, trunk
     from lficam.training.config import RunConfig
     from lficam.training.runs import Run, fit_or_load, load_run
@@ -29,12 +31,14 @@ _HOMES = {
     "LFICAM": "lficam.model.lfi_cam",
     "Explanation": "lficam.model.cam",
     "InputError": "lficam.errors",
+    "Metadata": "lficam.model.metadata",
     "Run": "lficam.training.runs",
     "RunConfig": "lficam.training.config",
     "experiment": "lficam.figures.experiments",
     "fit_or_load": "lficam.training.runs",
     "iou": "lficam.metrics.similarity",
     "iou_published": "lficam.metrics.similarity",
+    "load_pretrained": "lficam.model.methods",
     "load_run": "lficam.training.runs",
     "pairwise_stability": "lficam.metrics.stability",
     "register_dataset": "lficam.data.own_data",

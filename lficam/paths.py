@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import files
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,6 +21,14 @@ def repository() -> Path | None:
     """The checkout this package runs from, None for an installed copy."""
     root = Path(__file__).resolve().parent.parent
     return root if (root / "notebooks").is_dir() else None
+
+
+def notebooks_dir() -> Path:
+    """The notebooks: those of the checkout, or those that the wheel brought, beside the library's environment."""
+    if root := repository():
+        return root / "notebooks"
+    first = next(file for file in files("lficam") if file.match("lficam/notebooks/00_*.ipynb"))
+    return Path(first.locate()).resolve().parent
 
 
 def data_dir() -> Path:

@@ -1,4 +1,5 @@
-"""The command line: `lficam figures`, `report`, `compare`, `data`, `explain`, `stability`, `evaluate`, `train`, `runs`.
+"""The command line: `lficam figures`, `report`, `compare`, `data`, `explain`, `export`, `stability`, `evaluate`, `train`,
+`runs`.
 
 Wrong input is one line on standard error and exit code 2. A figure or a training that fails is exit code 1.
 """
@@ -15,7 +16,9 @@ from lficam.errors import InputError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
+
+MODEL = "A run (`lficam runs` lists them), a folder written by save_pretrained, or owner/name on the hub."
 
 ProfileOption = Annotated[str, typer.Option(help="embedded, quick or paper.")]
 JobsOption = Annotated[int, typer.Option(min=1, help="Models to train side by side; pays where one does not fill the GPU.")]
@@ -135,25 +138,48 @@ def data(
 @app.command()
 def explain(
     images: Annotated[list[Path], typer.Argument(help="Image files.", show_default=False)],
-    run: Annotated[str, typer.Option(help="Id of a trained run; `lficam runs` lists them.")],
+    model: Annotated[str, typer.Option("--model", "--run", metavar="MODEL", help=MODEL)],
     output: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("."),
 ) -> None:
     """Classify images and draw where the model looked: <image>_cam.png for each."""
     from lficam.cli.explain_images import explain_files
 
-    for file, label, probability in explain_files(images, run, output):
+    for file, label, probability in explain_files(images, model, output):
         print(f"{file}: {label} {probability:.3f}")
 
 
 @app.command()
+def export(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL, show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to write: .onnx or .pt2.", show_default=False)],
+    normalize: Annotated[bool, typer.Option(help="With normalisation inside: it takes pixels 0 to 255.")] = True,
+) -> None:
+    """Write a model into one file that gives logits and map without this package, and compare it with PyTorch."""
+    from lficam.model.export import export as write
+    from lficam.training.saved import load_model
+
+    done = write(load_model(model), file, normalize)
+    if normalize and not done.normalized:
+        print(f"{model} does not say how its input is normalised, so normalisation is not inside")
+    size = "height, width" if done.any_size else f"{done.differences[0].size}, {done.differences[0].size}"
+    pixels = "pixels 0 to 255" if done.normalized else "normalised"
+    print(f"{file}: images (batch, channels, {size}), {pixels} -> logits (batch, classes), cam (batch, 1, u, v) in 0 to 1")
+    for found in done.differences:
+        print(
+            f"largest difference from PyTorch, {found.batch} images of {found.size} pixels: logits {found.logits:.1g}, "
+            f"map {found.cam:.1g}"
+        )
+
+
+@app.command()
 def stability(
-    maps: Annotated[list[str], typer.Argument(metavar="RUN_OR_FILE", help="Ids of runs, files with maps.", show_default=False)],
+    maps: Annotated[list[str], typer.Argument(metavar="MODEL_OR_FILE", help=f"Files with maps. {MODEL}", show_default=False)],
     folder: FolderOption = None,
     size: Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Compare at this size.", show_default=False)] = None,
     images: Annotated[int, typer.Option(min=1, help="At most so many, drawn at random: 1,000 of 224 pixels take minutes.")] = 1000,
     output: TableOption = None,
 ) -> None:
-    """How alike are the maps of two or more models? Runs, and maps that other tools saved as .npy or .pt."""
+    """How alike are the maps of two or more models? Trained models, and maps that other tools saved as .npy or .pt."""
     from lficam.cli.evaluate import compare_maps
     from lficam.cli.maps import collect_maps
 
@@ -172,20 +198,20 @@ def stability(
 
 @app.command()
 def evaluate(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of a trained run; `lficam runs` lists them.", show_default=False)],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL, show_default=False)],
     folder: FolderOption = None,
     maps: Annotated[Path | None, typer.Option(metavar="FILE", help="Maps of the images, .npy or .pt.", show_default=False)] = None,
     images: Annotated[int, typer.Option(min=1, help="Test images to judge, drawn at random; of a folder it is all.")] = 100,
     output: TableOption = None,
 ) -> None:
     """Does a model's map show what its answer rests on? Beside a random map, Grad-CAM, Score-CAM, LayerCAM and maps of a file."""
-    from lficam.cli.evaluate import evaluate_run
-    from lficam.training.runs import load_run
+    from lficam.cli.evaluate import evaluate_model
+    from lficam.training.saved import load_trained
 
     _check_table(output)
-    trained = load_run(run)
+    trained = load_trained(model)
     print("judging each map by some 40 answers of the model; Score-CAM takes one more a channel of its features", flush=True)
-    judged = evaluate_run(trained, images, folder, maps)
+    judged = evaluate_model(trained, images, folder, maps)
     print(f"{judged.values['id'].nunique()} images")
     if judged.note:
         print(judged.note)

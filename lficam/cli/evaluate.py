@@ -26,8 +26,9 @@ from lficam.metrics.similarity import metrics_at
 from lficam.metrics.stability import null_lines, pair_matrix, pairwise_stability
 from lficam.model.devices import on_best_device
 from lficam.model.lfi_cam import LFICAM
-from lficam.training.explain import BATCH
+from lficam.training.explain import BATCH, Trained
 from lficam.training.runs import Run
+from lficam.training.saved import with_test_images
 
 
 class Comparison(NamedTuple):
@@ -80,21 +81,22 @@ def compare_maps(maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[i
     return Comparison(pd.DataFrame(metrics), pd.DataFrame(lines.values()), pd.DataFrame(pairs), values)
 
 
-def evaluate_run(run: Run, images: int = 100, folder: Path | None = None, maps: Path | None = None) -> Evaluation:
+def evaluate_model(model: Trained, images: int = 100, folder: Path | None = None, maps: Path | None = None) -> Evaluation:
     """Judge the model's own maps, random ones and, for an LFI-CAM, those of `BASELINES`, all for the class that it predicts.
 
+    model: a run, or with `folder` any trained model.
     images: how many test images, the first of a seeded shuffle. folder: all images in it instead (`explain_images.list_images`).
     maps: a file for `load_maps` to judge as well, named by its stem. By their ids, of which there may be more than are judged;
         without ids, by position among all test images, or all of the folder.
     Raises InputError for data, images or a file that cannot be used.
     """
-    samples = read_images(list_images(folder), run.config) if folder else run.dataset.test
+    samples = read_images(list_images(folder), model.metadata) if folder else with_test_images(model).dataset.test
     index = list(range(len(samples))) if folder else shuffled(len(samples))[:images]
     chosen = samples.take(index)
     given, note = _given(maps, samples.ids, chosen.ids) if maps else ({}, "")
-    rows = pd.concat(_judged(run, chosen, given), ignore_index=True)
+    rows = pd.concat(_judged(model, chosen, given), ignore_index=True)
     values = rows.melt(["map", "id", "class"], var_name="metric")
-    means, sources = [], chosen.ids if folder else run.sources(index)
+    means, sources = [], chosen.ids if folder else with_test_images(model).sources(index)
     for (metric, name), part in values.groupby(["metric", "map"], sort=False):
         better = "higher" if HIGHER_IS_BETTER.get(metric, True) else "lower"  # of localisation too
         means.append({"metric": metric, "better": better, "map": name} | _mean("mean", part, sources))
@@ -106,21 +108,22 @@ def _mean(name: str, rows: pd.DataFrame, sources: Sequence[str]) -> dict[str, fl
     return with_interval(name, interval(torch.tensor(rows["value"].to_numpy()), sources))
 
 
-def _judged(run: Run, samples: Split, given: Mapping[str, Tensor]) -> Iterator[pd.DataFrame]:
+def _judged(trained: Trained, samples: Split, given: Mapping[str, Tensor]) -> Iterator[pd.DataFrame]:
     """A batch and map at a time: one row an image, one column a metric."""
-    config = run.config
-    explained = run.explain(samples)
+    model, known = trained.model, trained.metadata
+    explained = trained.explain(samples)
     classes = explained.probabilities.argmax(1)
-    cams = {OWN: explained.cam, **given, RANDOM: random_maps(len(samples), explained.cam.shape[-1], config.seed)}
-    baselines = BASELINES if isinstance(run.model, LFICAM) else ()
-    crops = samples.crops(config.image_size, config.augmentation, BATCH, torch.device("cpu"))
-    with on_best_device(run.model):
+    seed = trained.config.seed if isinstance(trained, Run) else 0
+    cams = {OWN: explained.cam, **given, RANDOM: random_maps(len(samples), explained.cam.shape[-1], seed)}
+    baselines = BASELINES if isinstance(model, LFICAM) else ()
+    crops = samples.crops(known.image_size, known.augmentation, BATCH, torch.device("cpu"))
+    with on_best_device(model):
         for part, pixels in zip(torch.arange(len(samples)).split(BATCH), crops, strict=True):
-            images, labels, masks = normalize(pixels, run.mean, run.std), classes[part], samples.take(part.tolist()).masks
-            rows = {"id": [samples.ids[i] for i in part], "class": [run.classes[label] for label in labels]}
-            others = {name: baseline_maps(name, run.model, images, labels) for name in baselines}
+            images, labels, masks = normalize(pixels, known.mean, known.std), classes[part], samples.take(part.tolist()).masks
+            rows = {"id": [samples.ids[i] for i in part], "class": [known.classes[label] for label in labels]}
+            others = {name: baseline_maps(name, model, images, labels) for name in baselines}
             for name, cam in ({name: cam[part] for name, cam in cams.items()} | others).items():
-                found = faithfulness(run.model, images, cam, labels) | localisation(cam, masks)
+                found = faithfulness(model, images, cam, labels) | localisation(cam, masks)
                 yield pd.DataFrame({"map": name} | rows | found)
 
 

@@ -1,4 +1,4 @@
-"""A trained run applied to image files of one's own."""
+"""A trained model applied to image files of one's own."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,10 +11,11 @@ from lficam.data.folders import SUFFIXES, image_files
 from lficam.data.samples import Samples
 from lficam.errors import InputError
 from lficam.figures.grid import DPI, Grid, Panel, draw_grid, rounded
-from lficam.model.methods import METHODS
+from lficam.model.metadata import Metadata
+from lficam.model.methods import method_of
 from lficam.paths import atomic_file
-from lficam.training.config import RunConfig
-from lficam.training.runs import load_run
+from lficam.training.runs import Run
+from lficam.training.saved import load_trained
 
 
 def list_images(folder: Path) -> dict[str, Path]:
@@ -30,40 +31,41 @@ def list_images(folder: Path) -> dict[str, Path]:
     return files
 
 
-def read_images(files: Mapping[str, Path], config: RunConfig) -> Samples:
-    """Image files (id -> file) as the model of this config takes its test images; nobody knows their labels, which are -1.
+def read_images(files: Mapping[str, Path], metadata: Metadata) -> Samples:
+    """Image files (id -> file) as a model takes its test images; nobody knows their labels, which are -1.
 
     Raises InputError for an image that is missing or cannot be decoded.
     """
     unlabelled = torch.full((len(files),), -1)
     images = ImageFiles(tuple(files), tuple(files.values()), unlabelled)
-    return images.decode(kept_side(config.image_size, config.augmentation))
+    return images.decode(kept_side(metadata.image_size, metadata.augmentation))
 
 
-def explain_files(files: Sequence[Path], run_id: str, output: Path) -> list[tuple[str, str, float]]:
-    """Classify image files with a trained run and draw the map of each into `output`/<name>_cam.png.
+def explain_files(files: Sequence[Path], name: str, output: Path) -> list[tuple[str, str, float]]:
+    """Classify image files with a trained model (`saved.load_trained`) and draw the map of each into `output`/<name>_cam.png.
 
     Returns one (picture, predicted class, its probability in [0, 1]) a file. Reads every image before it writes anything.
-    Raises InputError for an unknown run, a missing or unreadable image, or two images of one name.
+    Raises InputError for an unknown model, a missing or unreadable image, or two images of one name.
     """
-    run = load_run(run_id)
-    size, augmentation = run.config.image_size, run.config.augmentation
+    trained = load_trained(name)
+    metadata, title = trained.metadata, method_of(trained.model).title
+    from_run = f"run {trained.id}" if isinstance(trained, Run) else trained.id
     targets = [output / f"{file.stem}_cam.png" for file in files]
     if repeated := {str(t) for t in targets if targets.count(t) > 1}:
         raise InputError(f"several images would be drawn into {', '.join(sorted(repeated))}: give one of them another name")
-    samples = read_images({str(file): file for file in files}, run.config)
-    explained = run.explain(samples)
-    crops = evaluation_crop(samples.images, samples.shapes, size, augmentation)
+    samples = read_images({str(file): file for file in files}, metadata)
+    explained = trained.explain(samples)
+    crops = evaluation_crop(samples.images, samples.shapes, metadata.image_size, metadata.augmentation)
     results = []
     for i, target in enumerate(targets):
         probability, label = explained.probabilities[i].max(0)
-        name = run.classes[label]
+        predicted = metadata.classes[label]
         panels = [
             Panel(samples.ids[i], 0, 0, files[i].name),
-            Panel(samples.ids[i], 0, 1, f"{name} {probability:.2f}", rounded(explained.cam[i])),
+            Panel(samples.ids[i], 0, 1, f"{predicted} {probability:.2f}", rounded(explained.cam[i])),
         ]
-        grid = Grid(f"{METHODS[run.config.method].title}: {name}", f"run {run.id}", ["input", "where it looked"], [""], panels)
+        grid = Grid(f"{title}: {predicted}", from_run, ["input", "where it looked"], [""], panels)
         with atomic_file(target) as temporary:
             draw_grid(grid, {samples.ids[i]: crops[i]}).savefig(temporary, dpi=DPI)
-        results.append((str(target), name, probability.item()))
+        results.append((str(target), predicted, probability.item()))
     return results

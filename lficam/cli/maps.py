@@ -1,4 +1,4 @@
-"""Maps to compare: those of trained runs, and those that other tools saved as .npy or .pt.
+"""Maps to compare: those of trained models, and those that other tools saved as .npy or .pt.
 
 Such a file holds one map an image, in any range of values. Its ids say which image each map belongs to; without ids the maps are
 taken in the order of others that have them.
@@ -21,7 +21,8 @@ from lficam.data.datasets import data_fingerprint
 from lficam.data.samples import shuffled
 from lficam.errors import InputError
 from lficam.model.cam import normalize_map
-from lficam.training.runs import Run, load_run
+from lficam.training.explain import Trained
+from lficam.training.saved import load_trained, names_saved_model, with_test_images
 
 SUFFIXES = (".npy", ".pt")
 CHUNK = 256  # maps normalised at a time, in 64 bits
@@ -90,29 +91,31 @@ def by_position(name: str, maps: Tensor, ids: Sequence[str], owner: str) -> list
 def collect_maps(names: Sequence[str], folder: Path | None = None, size: int | None = None, images: int | None = None) -> Collected:
     """The maps of several models on the same images.
 
-    names: each the id of a run in the store, or a file for `load_maps`.
-    folder: the runs explain all images in it (`explain_images.list_images`) instead of their test images.
-    size: pixels a side at which to compare; when left out that of the runs' images, else of the files' maps.
+    names: each a trained model (`saved.load_trained`), or a file for `load_maps`.
+    folder: the models explain all images in it (`explain_images.list_images`) instead of the runs' test images.
+    size: pixels a side at which to compare; when left out that of the models' images, else of the files' maps.
     images: at most so many, the first of a seeded shuffle; all when left out.
 
     Files without ids are taken in the order of the first argument that has ids; if none has, their maps are named "0", "1", ...
-    Raises InputError for fewer than two names or one given twice, runs that do not see the same images, unknown runs, files that
-    cannot be used, or sizes that differ where none is given.
+    Raises InputError for fewer than two names or one given twice, models that do not see the same images, unknown models, files
+    that cannot be used, or sizes that differ where none is given.
     """
     if len(names) < 2 or len(set(names)) < len(names):
-        raise InputError(f"got {', '.join(names)}: expected two or more different runs or files with maps")
-    files = [name for name in names if Path(name).suffix]  # the id of a run has no dot
+        raise InputError(f"got {', '.join(names)}: expected two or more different models or files with maps")
+    files = [name for name in names if _is_file(name)]
     found = {name: load_maps(Path(name)) for name in files}
-    runs = {name: load_run(name) for name in names if name not in files}
-    if folder and not runs:
-        raise InputError(f"--folder {folder} is for runs to explain, and {', '.join(names)} are files: leave it out")
-    pixels = _size(runs, found, size)
-    _check_same_images(runs, folder)
+    models = {name: load_trained(name) for name in names if name not in files}
+    if folder and not models:
+        raise InputError(f"--folder {folder} is for models to explain, and {', '.join(names)} are files: leave it out")
+    pixels = _size(models, found, size)
+    _check_same_images(models, folder)
     files_of_images = list_images(folder) if folder else {}
-    for name, run in runs.items():
-        found[name] = _maps_of(run, files_of_images) if folder else (list(run.explained.ids), run.explained.cam)
+    for name, model in models.items():
+        explained = model.explain(read_images(files_of_images, model.metadata)) if folder else with_test_images(model).explained
+        found[name] = (list(explained.ids), explained.cam)
     maps, note = _with_ids({name: found[name] for name in names})
-    known = {} if folder else dict(pair for run in runs.values() for pair in zip(run.explained.ids, run.sources(), strict=True))
+    runs = [] if folder else models.values()
+    known = dict(pair for run in runs for pair in zip(run.explained.ids, run.sources(), strict=True))
     maps = _some(maps, images)
     return Collected(maps, pixels, [known.get(id, id) for id in maps[names[0]][0]], note)
 
@@ -177,28 +180,30 @@ def _with_ids(maps: Mapping[str, tuple[list[str] | None, Tensor]]) -> tuple[dict
     return paired, note
 
 
-def _maps_of(run: Run, images: Mapping[str, Path]) -> tuple[list[str], Tensor]:
-    explained = run.explain(read_images(images, run.config))
-    return list(explained.ids), explained.cam
+def _is_file(name: str) -> bool:
+    """The id of a run has no dot; a folder or a model on the hub may have one."""
+    suffix = Path(name).suffix.lower()
+    return suffix in SUFFIXES or (bool(suffix) and not names_saved_model(name))
 
 
-def _size(runs: Mapping[str, Run], files: Mapping[str, tuple[list[str] | None, Tensor]], size: int | None) -> tuple[int, int]:
+def _size(models: Mapping[str, Trained], files: Mapping[str, tuple[list[str] | None, Tensor]], size: int | None) -> tuple[int, int]:
     """At which to compare."""
     if size:
         return size, size
-    sizes = {name: (run.config.image_size,) * 2 for name, run in runs.items()}
+    sizes = {name: (model.metadata.image_size,) * 2 for name, model in models.items()}
     sizes = sizes or {name: tuple(cams.shape[2:]) for name, (_, cams) in files.items()}
     advice = "give the size at which to compare them, such as --size 224"
-    _check_equal(sizes, f"have {'images' if runs else 'maps'} of {{}} and {{}} pixels", advice)
+    _check_equal(sizes, f"have {'images' if models else 'maps'} of {{}} and {{}} pixels", advice)
     return next(iter(sizes.values()))
 
 
-def _check_same_images(runs: Mapping[str, Run], folder: Path | None) -> None:
+def _check_same_images(models: Mapping[str, Trained], folder: Path | None) -> None:
     """That an id means the same pixels: data sets share ids such as test/00001, and some trainings test the centre only."""
-    seen = {name: "the centre" if run.config.augmentation in CENTERED else "all" for name, run in runs.items()}
+    seen = {name: "the centre" if model.metadata.augmentation in CENTERED else "all" for name, model in models.items()}
     _check_equal(seen, "look at {} and {} of an image", "compare runs whose `augmentation` tests the same part of it")
     if not folder:
-        data = {name: (run.config.dataset, data_fingerprint(run.config.dataset, run.config.data)) for name, run in runs.items()}
+        configs = {name: with_test_images(model).config for name, model in models.items()}
+        data = {name: (config.dataset, data_fingerprint(config.dataset, config.data)) for name, config in configs.items()}
         _check_equal(data, "test different images", "compare runs of the same data, or give them images with --folder")
 
 

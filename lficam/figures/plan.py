@@ -65,8 +65,8 @@ class Experiment:
 
     @property
     def dataset(self) -> str:
-        """Name of the data set that is used."""
-        return PROFILES[self.profile].stand_ins + self.supplement_dataset
+        """Name of the data set that is used; a stand-in may be called by its own name."""
+        return PROFILES[self.profile].stand_ins + self.supplement_dataset.removeprefix(PROFILES[self.profile].stand_ins)
 
     @property
     def source(self) -> str:

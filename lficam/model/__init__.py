@@ -11,5 +11,7 @@
 - `methods`: the methods that are compared, by name
 - `initialization`: fresh weights
 - `devices`: where models compute
-- `saving`: saved models: weights and config, on disk or on the hub
+- `metadata`: what a trained model takes and what its logits mean
+- `export`: one file out, ONNX or .pt2, to be run without this package
+- `saving`: saved models: weights, config and card, on disk or on the hub
 """

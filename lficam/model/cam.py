@@ -50,7 +50,7 @@ def normalize_channels(features: Tensor) -> Tensor:
     everywhere masks nothing, one that is off everywhere masks all.
     """
     normalized, peak, flat = _min_max(features)
-    return torch.where(flat & (peak != 0), torch.ones_like(normalized), normalized)
+    return normalized.masked_fill(flat & (peak != 0), 1)
 
 
 def _min_max(planes: Tensor) -> tuple[Tensor, Tensor, Tensor]:

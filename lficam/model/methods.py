@@ -1,12 +1,14 @@
 """The methods that are compared: what each is called, and which model it is."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from lficam.model.abn import ABN
 from lficam.model.lfi_cam import LFICAM
+from lficam.model.saving import Savable
 
 
 class Method(NamedTuple):
@@ -45,3 +47,15 @@ METHODS = {
         Method("abn", "ABN", "ABN", ABN),
     )
 }
+
+
+def method_of(model: nn.Module) -> Method:
+    """Which method a model is of."""
+    if isinstance(model, ABN):
+        return METHODS["abn"]
+    return METHODS["lfi-cam" if model.fin is not None else "lfi-cam-without-fin"]
+
+
+def load_pretrained(name: str | Path, **options: Any) -> nn.Module:
+    """A saved model of whichever class, from a folder or the hub: as `LFICAM.from_pretrained` and `ABN.from_pretrained`."""
+    return Savable.from_pretrained(name, **options)

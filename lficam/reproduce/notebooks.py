@@ -12,7 +12,7 @@ from lficam.errors import InputError, MissingDataError
 from lficam.figures.experiments import EXPERIMENTS, experiment
 from lficam.figures.outputs import SUFFIXES, code_digest
 from lficam.figures.plan import Experiment
-from lficam.paths import figures_dir, lock, repository, runs_dir
+from lficam.paths import figures_dir, lock, notebooks_dir, runs_dir
 from lficam.provenance import sha256
 from lficam.reproduce.report import write_report
 from lficam.training.runs import fit_missing, unfinished
@@ -109,11 +109,8 @@ def _make(
 
 
 def notebook(plan: Experiment) -> Path:
-    """The notebook that makes a figure. Raises InputError in an installation without notebooks."""
-    root = repository()
-    if root is None:
-        raise InputError("the notebooks are not part of the installed package: run this in a checkout of the repository")
-    return root / "notebooks" / f"{plan.notebook}.ipynb"
+    """The notebook that makes a figure."""
+    return notebooks_dir() / f"{plan.notebook}.ipynb"
 
 
 def executed(plan: Experiment) -> Path:

@@ -5,6 +5,7 @@
 - `checkpoint`: the state of a training, so that an interrupted one goes on
 - `explain`: a trained model applied to many images
 - `runs`: the store of trained runs
+- `saved`: trained models by name, runs and saved ones
 - `parallel`: several trainings side by side
 - `tracking`: every epoch in TensorBoard
 """

@@ -10,6 +10,7 @@ from lficam.data.augmentation import normalize
 from lficam.data.samples import Split
 from lficam.model.cam import mean_feature_map
 from lficam.model.devices import on_best_device
+from lficam.model.metadata import Metadata
 
 BATCH = 64  # images in one forward pass
 
@@ -33,6 +34,22 @@ class Explained(NamedTuple):
     def accuracy(self, labels: Tensor) -> float:
         """Share of samples whose most probable class is `labels` (N,); higher is better."""
         return (self.probabilities.argmax(1) == labels).double().mean().item()
+
+
+class Trained:
+    """A trained model that can be asked about images: a run of the store, or what `save_pretrained` wrote.
+
+    id: of the run, or where the model was loaded from. metadata: what it takes and what its logits mean.
+    """
+
+    id: str
+    model: nn.Module
+    metadata: Metadata
+
+    def explain(self, samples: Split) -> Explained:
+        """The model's word on the test crop of each sample, on the GPU if there is one."""
+        known = self.metadata
+        return explain_samples(self.model, samples, known.mean, known.std, known.image_size, known.augmentation)
 
 
 def explain_samples(

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from lficam.data.augmentation import normalize
 from lficam.data.datasets import load_dataset, sources_of
 from lficam.data.own_data import is_registered_dataset
-from lficam.data.samples import Dataset, Split
+from lficam.data.samples import Dataset
 from lficam.errors import InputError
 from lficam.model.initialization import initialize
+from lficam.model.metadata import Metadata
 from lficam.model.methods import METHODS
 from lficam.model.trunks import is_registered
 from lficam.model.weights import statistics_of
@@ -28,7 +29,7 @@ from lficam.progress import Progress
 from lficam.provenance import environment
 from lficam.training.checkpoint import Record
 from lficam.training.config import RunConfig, describe
-from lficam.training.explain import Explained, explain_samples
+from lficam.training.explain import Explained, Trained, explain_samples
 from lficam.training.loop import build_model, train
 from lficam.training.parallel import fit_in_workers
 from lficam.training.tracking import tracking
@@ -57,9 +58,14 @@ class RunRecord:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    @property
+    def metadata(self) -> Metadata:
+        """What one needs to know to use the model elsewhere."""
+        return _metadata(self.config, self)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Run(RunRecord):
+class Run(RunRecord, Trained):
     """A trained model and how it came about."""
 
     model: nn.Module
@@ -72,11 +78,6 @@ class Run(RunRecord):
     def explained(self) -> Explained:
         """The model's word on every test image, computed on first use."""
         return self.explain(self.dataset.test)
-
-    def explain(self, samples: Split) -> Explained:
-        """The model's word on the test crop of each sample, on the GPU if there is one."""
-        size, augmentation = self.config.image_size, self.config.augmentation
-        return explain_samples(self.model, samples, self.mean, self.std, size, augmentation)
 
     def pictures(self, index: Sequence[int]) -> dict[str, Tensor]:
         """The test images at these positions as the model sees them, not yet normalised: id -> (3, h, w) in [0, 1]."""
@@ -182,6 +183,7 @@ def load_run(id: str) -> Run:
     record = load_record(id)
     with torch.random.fork_rng(devices=[]):  # its weights are drawn before they are replaced
         model = METHODS[record.config.method].model.from_pretrained(runs_dir() / id)
+    model.metadata = record.metadata
     return Run(model=model, **vars(record))
 
 
@@ -252,6 +254,7 @@ def _train_and_store(id: str, config: RunConfig, on_epoch: Callable[[Record], No
         "history": history,
         "environment": environment(),
     }
+    model.metadata = _metadata(config, dataset)
     with atomic_folder(runs_dir() / id) as folder:
         model.save_pretrained(folder)
         (folder / "run.json").write_text(json.dumps(record, indent=2))
@@ -264,3 +267,8 @@ def _dataset(config: RunConfig) -> Dataset:
         return load_dataset(config.dataset, config.data, **shape)
     mean, std = statistics_of(config.trunk)
     return replace(load_dataset(config.dataset, config.data, **(shape | {"normalization": "own"})), mean=mean, std=std)
+
+
+def _metadata(config: RunConfig, data: Dataset | RunRecord) -> Metadata:
+    trained_on = {"image_size": config.image_size, "augmentation": config.augmentation}
+    return Metadata(classes=data.classes, mean=data.mean, std=data.std, **trained_on)

@@ -1,6 +1,7 @@
 """The command line as a user calls it: what it prints, its exit code, and what it leaves behind."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -240,11 +241,11 @@ def test_stability_of_files(lficam, two_files):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["a.npy"], "expected two or more different runs or files with maps"),
+        (["a.npy"], "expected two or more different models or files with maps"),
         (["a.npy", "nothing"], "no run 'nothing'"),
         (["a.npy", "c.npy"], "no file c.npy"),
         (["a.npy", "b.pt", "--output", "a.npy"], "--output a.npy: expected a name that ends in .csv"),
-        (["a.npy", "b.pt", "--folder", "."], "is for runs to explain"),
+        (["a.npy", "b.pt", "--folder", "."], "is for models to explain"),
     ],
 )
 def test_stability_refuses_in_one_line_and_writes_nothing(lficam, two_files, arguments, words):
@@ -360,3 +361,9 @@ def test_it_is_installed_as_a_command_and_as_a_module():
         done = subprocess.run([sys.executable, *program, "figures", "--only", "7"], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("lficam: unknown figure '7'")
+
+
+def test_the_shell_completes_commands():
+    asked = {"_LFICAM_COMPLETE": "complete_bash", "COMP_WORDS": "lficam ex", "COMP_CWORD": "1"}
+    done = subprocess.run([sys.executable, "-m", "lficam"], env=os.environ | asked, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["explain", "export"], done.stderr

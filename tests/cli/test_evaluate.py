@@ -6,7 +6,7 @@ from helpers import write_image
 from PIL import Image
 
 from lficam.cli import evaluate
-from lficam.cli.evaluate import compare_maps, evaluate_run
+from lficam.cli.evaluate import compare_maps, evaluate_model
 from lficam.data.digits import RECIPES
 from lficam.data.samples import shuffled
 from lficam.errors import InputError
@@ -162,7 +162,7 @@ def test_the_numbers_are_those_of_the_metrics(which, batch, runs, monkeypatch):
     judged = {"own map": cams, "random map": random_maps(5, cams.shape[-1], run.config.seed)}
     if which < 2:
         judged |= baselines(run.model, images, classes)
-    evaluation = evaluate_run(run, images=5)
+    evaluation = evaluate_model(run, images=5)
     ids = [run.dataset.test.ids[i] for i in index]
     check(evaluation, run.model, images, classes, run.dataset.test.masks[index], ids, judged)
     labels = dict(zip(ids, (run.classes[label] for label in classes), strict=True))
@@ -172,7 +172,7 @@ def test_the_numbers_are_those_of_the_metrics(which, batch, runs, monkeypatch):
 
 def test_means_are_those_of_the_values_with_their_intervals(runs):
     run = runs[2]
-    evaluation = evaluate_run(run, images=6)
+    evaluation = evaluate_model(run, images=6)
     sources = run.sources(shuffled(len(run.dataset.test))[:6])
     assert list(evaluation.values) == ["map", "id", "class", "metric", "value"]
     for row in evaluation.means.to_dict("records"):
@@ -187,15 +187,15 @@ def test_means_are_those_of_the_values_with_their_intervals(runs):
 
 def test_images_of_one_source_are_resampled_together(runs, monkeypatch):
     run = runs[2]
-    apart = evaluate_run(run, images=6).means
+    apart = evaluate_model(run, images=6).means
     monkeypatch.setattr(type(run), "sources", lambda self, index: [str(i // 2) for i in range(len(index))])
-    together = evaluate_run(run, images=6).means
+    together = evaluate_model(run, images=6).means
     assert (apart["mean"] == together["mean"]).all()
     assert (apart["mean_low"] != together["mean_low"]).any()
 
 
 def test_more_images_than_there_are_means_all(runs):
-    assert sorted(evaluate_run(runs[2], images=1000).values["id"].unique()) == sorted(runs[2].dataset.test.ids)
+    assert sorted(evaluate_model(runs[2], images=1000).values["id"].unique()) == sorted(runs[2].dataset.test.ids)
 
 
 def test_all_images_of_a_folder(runs, pictures):
@@ -206,7 +206,7 @@ def test_all_images_of_a_folder(runs, pictures):
         e = run.model.explain(images)
     classes = e.logits.argmax(1)
     judged = {"own map": e.cam, "random map": random_maps(5, e.cam.shape[-1], run.config.seed)}
-    evaluation = evaluate_run(run, images=2, folder=folder)
+    evaluation = evaluate_model(run, images=2, folder=folder)
     check(evaluation, run.model, images, classes, None, PICTURE_IDS, judged | baselines(run.model, images, classes))
 
 
@@ -216,7 +216,7 @@ def test_maps_of_a_file_are_paired_by_id(runs, tmp_path):
     ids, cams = [run.dataset.test.ids[i] for i in index], random_cams(4, 9, 6, 0)
     order = [2, 0, 3, 1]
     torch.save({"ids": ["other", *(ids[i] for i in order)], "maps": torch.cat([cams[:1], cams[order]])}, tmp_path / "mine.pt")
-    evaluation = evaluate_run(run, images=4, maps=tmp_path / "mine.pt")
+    evaluation = evaluate_model(run, images=4, maps=tmp_path / "mine.pt")
     assert list(measured(evaluation)) == ["own map", "mine", "random map", *BASELINES]
     assert evaluation.note == ""
     expected = faithfulness(run.model, run.inputs(index), cams, run.explained.probabilities[index].argmax(1))
@@ -227,7 +227,7 @@ def test_maps_of_a_file_are_paired_by_id(runs, tmp_path):
 def test_maps_without_ids_are_those_of_all_test_images_in_order(runs, tmp_path):
     run, file = runs[0], tmp_path / "again.npy"
     np.save(file, run.explained.cam.numpy() * 255 - 7)  # the model's own
-    evaluation = evaluate_run(run, images=4, maps=file)
+    evaluation = evaluate_model(run, images=4, maps=file)
     found = measured(evaluation)
     for metric, (ids, values) in found["own map"].items():
         assert found["again"][metric] == (ids, pytest.approx(values, abs=0.02))
@@ -235,7 +235,7 @@ def test_maps_without_ids_are_those_of_all_test_images_in_order(runs, tmp_path):
     assert evaluation.note == f"maps without ids are paired by position: {file}"
     np.save(file, run.explained.cam[:4])
     with pytest.raises(InputError, match=r"again\.npy has 4 maps without ids, the model has 12 images"):
-        evaluate_run(run, images=4, maps=file)
+        evaluate_model(run, images=4, maps=file)
 
 
 def test_maps_of_a_folder_without_ids(runs, pictures, tmp_path):
@@ -245,7 +245,7 @@ def test_maps_of_a_folder_without_ids(runs, pictures, tmp_path):
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (run.mean, run.std))
     images = (pixels - mean) / std
     expected = faithfulness(run.model, images, cams, run.model(images).argmax(1))
-    found = measured(evaluate_run(run, folder=folder, maps=tmp_path / "mine.npy"))
+    found = measured(evaluate_model(run, folder=folder, maps=tmp_path / "mine.npy"))
     assert list(found) == ["own map", "mine", "random map"]
     for metric, values in expected.items():
         assert found["mine"][metric] == (PICTURE_IDS, pytest.approx(values.tolist(), abs=CLOSE))
@@ -254,7 +254,7 @@ def test_maps_of_a_folder_without_ids(runs, pictures, tmp_path):
 def test_a_file_that_does_not_fit_is_refused(runs, tmp_path):
     torch.save({"ids": ["x"], "maps": torch.rand(1, 2, 2)}, tmp_path / "mine.pt")
     with pytest.raises(InputError, match=r"mine\.pt has no map of 3 of 3 images, such as 'test/"):
-        evaluate_run(runs[2], images=3, maps=tmp_path / "mine.pt")
+        evaluate_model(runs[2], images=3, maps=tmp_path / "mine.pt")
     (tmp_path / "mine.pt").rename(tmp_path / "Grad-CAM.pt")
     with pytest.raises(InputError, match="would have the name of another map, 'Grad-CAM'"):
-        evaluate_run(runs[2], images=3, maps=tmp_path / "Grad-CAM.pt")
+        evaluate_model(runs[2], images=3, maps=tmp_path / "Grad-CAM.pt")

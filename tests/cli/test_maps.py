@@ -247,9 +247,9 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"b\.npy has 1 maps without ids, .*a\.npy has 2 images.*b\.txt beside it"):
         collect_maps([a, b])
     for names in ([a], [a, a], []):
-        with pytest.raises(InputError, match="expected two or more different runs or files with maps"):
+        with pytest.raises(InputError, match="expected two or more different models or files with maps"):
             collect_maps(names)
-    with pytest.raises(InputError, match="is for runs to explain"):
+    with pytest.raises(InputError, match="is for models to explain"):
         collect_maps([a, b], folder=tmp_path)
     with pytest.raises(InputError, match="no run 'nothing'"):
         collect_maps([a, "nothing"])
@@ -307,7 +307,7 @@ def test_runs_explain_the_images_of_a_folder(runs, pictures):
     collected = collect_maps([a.id, other.id], folder=pictures, size=20)
     assert (collected.size, collected.sources) == ((20, 20), IDS)
     for run in (a, other):
-        crops = read_images(list_images(pictures), run.config).images.float() / 255
+        crops = read_images(list_images(pictures), run.metadata).images.float() / 255
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (run.mean, run.std))
         ids, cams = collected.maps[run.id]
         assert ids == IDS
@@ -326,7 +326,7 @@ def test_runs_that_do_not_see_the_same_are_refused(runs, pictures, monkeypatch):
         run.__dict__["config"] = changed
         return run
 
-    monkeypatch.setattr("lficam.cli.maps.load_run", with_centre)
+    monkeypatch.setattr("lficam.cli.maps.load_trained", with_centre)
     with pytest.raises(InputError, match="look at all and the centre of an image"):
         collect_maps([a.id, b.id], folder=pictures)
 

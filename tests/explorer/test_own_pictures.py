@@ -219,7 +219,7 @@ def test_an_upload_is_cut_as_the_image_files_of_its_training_are(runs, tmp_path,
     network = network_of(tiny_runs.store(RunConfig(dataset="folder", data=str(root), epochs=1, **shape), ["cat", "dog"]))
     file = tmp_path / "own.png"
     noise(width, height).save(file)
-    samples = read_images({"own": file}, network.run.config)
+    samples = read_images({"own": file}, network.run.metadata)
     expected = evaluation_crop(samples.images, samples.shapes, 16, augmentation)[0]
     assert torch.equal(network.picture(add_upload("own.png", file.read_bytes())), expected)
 

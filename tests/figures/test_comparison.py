@@ -46,8 +46,9 @@ def test_quick_takes_the_data_set_as_it_is_under_the_published_settings(tmp_path
     assert plan.file(".png").name == "compare_folder.png"
 
 
-def test_the_embedded_digits_can_be_compared_in_every_profile_by_their_own_name():
-    assert {config.dataset for config in comparison("digits-catdog", "quick").configs()} == {"digits-catdog"}
+@pytest.mark.parametrize("profile", ["quick", "paper", "embedded"])
+def test_the_embedded_digits_can_be_compared_in_every_profile_by_their_own_name(profile):
+    assert {config.dataset for config in comparison("digits-catdog", profile).configs()} == {"digits-catdog"}
 
 
 def test_it_shares_the_runs_of_figure_5():

@@ -2,14 +2,20 @@ import json
 import pickle
 import socket
 
+import httpx
 import pytest
 import torch
+import yaml
+from huggingface_hub import hub_mixin
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lficam.errors import InputError
 from lficam.model.abn import ABN
 from lficam.model.lfi_cam import LFICAM
+from lficam.model.metadata import Metadata
+from lficam.model.methods import load_pretrained
 from lficam.model.trunks import register_trunk, trunk
 
 
@@ -137,6 +143,28 @@ def test_a_mistyped_path_object_asks_no_network(tmp_path):
         LFICAM.from_pretrained(tmp_path / "nowhere" / "model")
 
 
+def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch):
+    def offline(**asked):
+        raise LocalEntryNotFoundError("An error happened\nwhile trying to locate the file.")
+
+    monkeypatch.setattr(hub_mixin, "hf_hub_download", offline)
+    with pytest.raises(
+        InputError, match=r"nobody/nothing could not be fetched from the hub \(An error happened while .*\): check"
+    ) as caught:
+        LFICAM.from_pretrained("nobody/nothing")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_the_hub_does_not_know_is_one_line(monkeypatch):
+    def unknown(**asked):
+        raise HfHubHTTPError("404", response=httpx.Response(404, request=httpx.Request("HEAD", "https://hub/nobody")))
+
+    monkeypatch.setattr(hub_mixin, "hf_hub_download", unknown)
+    for load in (LFICAM.from_pretrained, load_pretrained):
+        with pytest.raises(InputError, match=r"nobody/nothing is not on the hub, or has no config\.json there"):
+            load("nobody/nothing")
+
+
 def change(folder, edit):
     tensors = load_file(folder / "model.safetensors")
     edit(tensors)
@@ -159,10 +187,116 @@ def test_weights_must_fit_exactly(edit, named, tmp_path):
         LFICAM.from_pretrained(tmp_path)
 
 
-def test_the_weights_of_one_method_do_not_fit_the_other(tmp_path):
-    ABN(trunk("cifar_resnet8"), num_classes=3).save_pretrained(tmp_path)
-    with pytest.raises((RuntimeError, InputError)):
-        LFICAM.from_pretrained(tmp_path)
+def rewrite(folder, edit):
+    config = json.loads((folder / "config.json").read_text())
+    edit(config)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize(("saved", "other"), [(ABN, LFICAM), (LFICAM, ABN)])
+def test_the_wrong_class_gets_one_sentence(saved, other, old, tmp_path):
+    model = trained(saved(trunk("cifar_resnet8"), num_classes=3))
+    model.save_pretrained(tmp_path)
+    if old:  # the name of the class was not written
+        rewrite(tmp_path, lambda config: config.pop("architecture"))
+    with pytest.raises(InputError) as caught:
+        other.from_pretrained(tmp_path)
+    assert str(caught.value) == f"{tmp_path} is a model of class {saved.__name__}: load it with {saved.__name__}.from_pretrained"
+    again = load_pretrained(tmp_path)
+    assert type(again) is saved
+    assert torch.equal(again(X), model(X))
+
+
+def test_of_a_class_that_is_not_known_here_it_is_said(tmp_path):
+    LFICAM(trunk("cifar_resnet8"), num_classes=3).save_pretrained(tmp_path)
+    rewrite(tmp_path, lambda config: config.update(architecture="Other"))
+    with pytest.raises(InputError, match="is a model of class 'Other': expected one of "):
+        load_pretrained(tmp_path)
+
+
+class Mine(LFICAM):
+    """A user's own variant."""
+
+
+def test_a_class_derived_from_it_loads_both(tmp_path):
+    for model in (LFICAM(trunk("cifar_resnet8"), num_classes=3), Mine(trunk("cifar_resnet8"), num_classes=3)):
+        model.save_pretrained(tmp_path / type(model).__name__)
+        assert type(Mine.from_pretrained(tmp_path / type(model).__name__)) is Mine
+
+
+METADATA = Metadata(classes=["cat", "dog"], mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.25), image_size=16, augmentation="crop-flip")
+
+
+@pytest.mark.parametrize("model_class", [LFICAM, ABN])
+def test_what_it_takes_and_what_its_logits_mean_are_saved_with_it(model_class, tmp_path):
+    model = model_class(trunk("cifar_resnet8"), num_classes=2)
+    model.save_pretrained(tmp_path / "without")
+    assert model_class.from_pretrained(tmp_path / "without").metadata is None
+    model.metadata = METADATA
+    model.save_pretrained(tmp_path / "with")
+    config = json.loads((tmp_path / "with" / "config.json").read_text())
+    assert {key: config[key] for key in ("classes", "mean", "std", "image_size", "augmentation")} == {
+        "classes": ["cat", "dog"],
+        "mean": [0.1, 0.2, 0.3],
+        "std": [0.4, 0.5, 0.25],
+        "image_size": 16,
+        "augmentation": "crop-flip",
+    }
+    again = model_class.from_pretrained(tmp_path / "with")
+    assert again.metadata == METADATA
+    again.save_pretrained(tmp_path / "again")
+    assert (tmp_path / "again" / "config.json").read_bytes() == (tmp_path / "with" / "config.json").read_bytes()
+
+
+def test_names_of_other_classes_than_the_models_are_refused(tmp_path):
+    model = LFICAM(trunk("cifar_resnet8"), num_classes=3)
+    model.metadata = METADATA
+    with pytest.raises(InputError, match="metadata names 2 classes, the model has 3: expected a name for each"):
+        model.save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"std": (1.0, 0.0, 1.0)}, r"std \(1.0, 0.0, 1.0\): expected one mean and one positive std a channel"),
+        ({"mean": (1.0,)}, r"mean \(1.0,\)"),
+        ({"mean": (), "std": ()}, "expected one mean"),
+        ({"image_size": 0}, "image_size=0: expected pixels a side"),
+    ],
+)
+def test_metadata_that_nothing_can_be_normalised_with_is_refused(wrong, said):
+    with pytest.raises(InputError, match=said):
+        Metadata(**({"classes": ("a",), "mean": (0.0,) * 3, "std": (1.0,) * 3, "image_size": 8} | wrong))
+
+
+def test_the_card_says_how_to_use_it_and_what_is_known(tmp_path):
+    model = LFICAM(trunk("cifar_resnet8"), num_classes=2)
+    model.metadata = METADATA
+    model.save_pretrained(tmp_path, model_card_kwargs={"licence": "Weights: CC BY.", "training": "Trained on two cats."})
+    card = (tmp_path / "README.md").read_text()
+    assert card.startswith("---\n")
+    header, _, text = card[4:].partition("---\n")
+    assert yaml.safe_load(header)["license"] == "mit"
+    assert yaml.safe_load(header)["library_name"] == "lficam"
+    for words in (
+        "2 classes: cat, dog.",
+        "images of 16 pixels",
+        "0.1, 0.2, 0.3 and standard deviation 0.4, 0.5, 0.25.",
+        "Trained on two cats.",
+        "Weights: CC BY.",
+        "https://arxiv.org/abs/2105.00937",
+        "lficam.LFICAM.from_pretrained",
+        "one map for all classes",
+    ):
+        assert words in card
+    assert "What may be done with these weights" not in text
+    ABN(trunk("cifar_resnet8"), num_classes=2).save_pretrained(tmp_path / "abn")
+    plain = (tmp_path / "abn" / "README.md").read_text()
+    assert "Attention Branch Network" in plain
+    assert "None" not in plain
+    assert "What may be done with these weights depends on the images" in plain
 
 
 class Trap:

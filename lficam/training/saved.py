@@ -1,0 +1,65 @@
+"""Trained models by name: runs of the store, and models that `save_pretrained` wrote, wherever they lie."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lficam.errors import InputError
+from lficam.model.metadata import Metadata
+from lficam.model.methods import load_pretrained
+from lficam.model.saving import is_hub_name
+from lficam.paths import runs_dir
+from lficam.training.explain import Trained
+from lficam.training.runs import Run, is_stored, load_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedModel(Trained):
+    """A model from a folder or from the hub; how it was trained is not known."""
+
+    id: str
+    model: nn.Module
+    metadata: Metadata
+
+
+def load_trained(name: str) -> Trained:
+    """A run of the store by its id, a folder written by `save_pretrained`, or owner/name on the hub.
+
+    Raises InputError if there is none of that name, or it does not say what its classes are and how its input is normalised.
+    """
+    if is_stored(name):
+        return load_run(name)
+    model = load_model(name)
+    if model.metadata is None:
+        raise InputError(
+            f"{name} does not say what its classes are and how its input is normalised: load it, set model.metadata to a "
+            "lficam.Metadata, and save it again"
+        )
+    return SavedModel(id=name, model=model, metadata=model.metadata)
+
+
+def load_model(name: str) -> nn.Module:
+    """The same, without what must be known of a model to ask it about images. Raises InputError if there is none of that name."""
+    if is_stored(name):
+        return load_run(name).model
+    if not names_saved_model(name):
+        raise InputError(
+            f"no run {name!r} in {runs_dir()}, and no such folder: `lficam runs` lists the runs; a saved model is a folder "
+            "written by save_pretrained, or owner/name on the hub"
+        )
+    with torch.random.fork_rng(devices=[]):  # its weights are drawn before they are replaced
+        return load_pretrained(name)
+
+
+def names_saved_model(name: str) -> bool:
+    """Whether a name can be meant as a folder or a model on the hub."""
+    return Path(name).is_dir() or is_hub_name(name)
+
+
+def with_test_images(model: Trained) -> Run:
+    """The model, if it is a run, whose data set has test images; else raises InputError."""
+    if not isinstance(model, Run):
+        raise InputError(f"{model.id} has no test images, since it is not a run of this store: give images with --folder")
+    return model
