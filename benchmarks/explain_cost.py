@@ -2,10 +2,10 @@
 
 floor: trunk, FIN and classifier, with nothing that makes the map or the attention. plain: trunk and classifier. Each row is timed
 together with what it is divided by, in one process, alternating, two threads; the ratio is that of the medians, of CPU time and of
-wall time. The machines of others make maps of the plain network. Growth: fitted slope of log(time of explain less trunk) over log
+wall time. The tools of others make maps of the plain network. Growth: fitted slope of log(time of explain less trunk) over log
 of what grows; 1 is linear.
 
-    python benchmarks/explain_cost.py     (with requirements-export.lock and requirements-peers.lock installed; minutes on a quiet
+    python benchmarks/explain_cost.py     (after `make test`, which installs what it compares with; a quarter of an hour on a quiet
                                            machine; writes explain_cost.csv and explain_growth.csv beside it)
 """
 

@@ -263,3 +263,24 @@ def test_the_costs_of_trunks_in_the_readme_are_the_counted_ones():
     for trunk, *numbers in rows:
         columns = ("trunk_billion_multiply_adds", "fin_billion_multiply_adds", "trunk_million_parameters", "fin_million_parameters")
         assert numbers == [counted[trunk][column] for column in ("channels", *columns)]
+
+
+def test_the_cost_of_an_explanation_in_the_readme_is_the_measured_one():
+    text = " ".join((ROOT / "README.md").read_text().split())
+    rows = list(csv.DictReader((ROOT / "benchmarks" / "explain_cost.csv").read_text().splitlines()))
+    cost = {(row["what"], row["over"], row["trunk"], row["batch"]): float(row["cpu_ratio"]) for row in rows}
+    single = [ratio for (_, over, _, batch), ratio in cost.items() if over == "floor" and batch == "1"]
+    assert max(ratio for (_, over, _, batch), ratio in cost.items() if over == "floor" and batch != "1") <= 1.03
+    assert f"1.00 to 1.03 times as long as trunk, FIN and classifier alone, {max(single):.2f} with a single image" in text
+    beside = {
+        what: ratio for (what, over, trunk, batch), ratio in cost.items() if (over, trunk, batch) == ("plain", "resnet18", "1")
+    }
+    for words, what, decimals in (
+        ("plain forward pass of ResNet-18 it is", "explain", 2),
+        ("torchcam's Grad-CAM", "torchcam's Grad-CAM", 2),
+        ("pytorch-grad-cam's Grad-CAM", "pytorch-grad-cam's GradCAM", 1),
+        ("and Score-CAM", "pytorch-grad-cam's ScoreCAM", 0),
+        ("LFI-CAM in onnxruntime", "explain in onnxruntime", 2),
+        ("in OpenVINO", "explain in OpenVINO", 2),
+    ):
+        assert f"{words} {beside[what]:.{decimals}f}" in text

@@ -1,10 +1,12 @@
 """What `lficam data` says: which data sets there are, which of them are here, and how to get the others."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from lficam.data.datasets import DATASETS, data_fingerprint, data_folder, dataset_info, find_dataset
+from lficam.data.datasets import DATASETS, data_fingerprint, data_folder, dataset_info, find_dataset, title_of
+from lficam.data.samples import Dataset
 from lficam.errors import InputError, MissingDataError
-from lficam.paths import data_dir
+from lficam.paths import atomic_file, data_dir
 
 
 def print_table() -> None:
@@ -48,9 +50,10 @@ def prepare(name: str, folder: str | None) -> None:
             root.rmdir()
 
 
-def describe(name: str, folder: str | None) -> Iterator[str]:
+def describe(name: str, folder: str | None, picture: Path | None = None) -> Iterator[str]:
     """Everything about one data set, line by line; reads it, and tries every image file the first time.
 
+    picture: where to draw some of its test images, too.
     Raises InputError, with how to get it, if it is missing or damaged.
     """
     info = dataset_info(name)
@@ -64,7 +67,24 @@ def describe(name: str, folder: str | None) -> Iterator[str]:
     yield f"found: {len(data.train)} training and {len(data.test)} test images of {len(data.classes)} classes ({classes})"
     yield f"left out as unreadable: {len(data.unreadable)}"
     yield from (f"  {id}: {why}" for id, why in data.unreadable)
+    for split, samples in (("training", data.train), ("test", data.test)):
+        if samples.objects_known:
+            yield f"where the object is: known of {samples.objects_known} of {len(samples)} {split} images"
     yield f"normalised with mean {_rounded(data.mean)}, standard deviation {_rounded(data.std)}"
+
+    if picture:
+        _draw(data, title_of(name, folder), picture)
+        yield f"some of the test images: {picture}"
+
+
+def _draw(data: Dataset, title: str, picture: Path) -> None:
+    from lficam.figures.contact_sheet import contact_sheet
+
+    try:
+        with atomic_file(picture) as temporary:
+            contact_sheet(data, title).savefig(temporary)
+    except ValueError as error:  # matplotlib's, of an ending that it does not know
+        raise InputError(f"--picture {picture}: {error}") from error
 
 
 def _rounded(values: tuple[float, ...]) -> str:

@@ -120,18 +120,19 @@ def data(
     name: Annotated[str, typer.Argument(help="A data set; all of them in one table when left out.", show_default=False)] = "",
     folder: Annotated[str, typer.Option(help="Where it is, if not in the data folder.", show_default=False)] = "",
     download: Annotated[bool, typer.Option("--download", help="Download it where that is allowed, unpack its archives.")] = False,
+    picture: Annotated[Path | None, typer.Option(help="Draw some of its test images there, .png.", show_default=False)] = None,
 ) -> None:
     """What data there is, where it is looked for and how to get it; with a name, read and check that data set."""
     from lficam.cli import catalogue
 
     if not name:
-        if folder or download:
-            raise InputError("name a data set with --folder or --download: `lficam data` lists them")
+        if folder or download or picture:
+            raise InputError("name a data set with --folder, --download or --picture: `lficam data` lists them")
         catalogue.print_table()
         return
     if download:
         catalogue.prepare(name, folder or None)
-    for line in catalogue.describe(name, folder or None):
+    for line in catalogue.describe(name, folder or None, picture):
         print(line)
 
 

@@ -18,7 +18,7 @@ from lficam.data.samples import Split, shuffled
 from lficam.errors import InputError
 from lficam.figures.tables import with_interval
 from lficam.metrics.baselines import BASELINES, baseline_maps, random_maps
-from lficam.metrics.bootstrap import interval, pair_interval
+from lficam.metrics.bootstrap import known_interval, pair_interval
 from lficam.metrics.faithfulness import HIGHER_IS_BETTER, faithfulness
 from lficam.metrics.localisation import localisation
 from lficam.metrics.map_names import OWN, RANDOM
@@ -26,6 +26,7 @@ from lficam.metrics.similarity import metrics_at
 from lficam.metrics.stability import null_lines, pair_matrix, pairwise_stability
 from lficam.model.devices import on_best_device
 from lficam.model.lfi_cam import LFICAM
+from lficam.model.plain import Plain
 from lficam.training.explain import BATCH, Trained
 from lficam.training.runs import Run
 from lficam.training.saved import with_test_images
@@ -82,7 +83,7 @@ def compare_maps(maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[i
 
 
 def evaluate_model(model: Trained, images: int = 100, folder: Path | None = None, maps: Path | None = None) -> Evaluation:
-    """Judge the model's own maps, random ones and, for an LFI-CAM, those of `BASELINES`, all for the class that it predicts.
+    """Judge the model's own maps, random ones and, but for an ABN, those of `BASELINES`, all for the class that it predicts.
 
     model: a run, or with `folder` any trained model.
     images: how many test images, the first of a seeded shuffle. folder: all images in it instead (`explain_images.list_images`).
@@ -100,12 +101,14 @@ def evaluate_model(model: Trained, images: int = 100, folder: Path | None = None
     for (metric, name), part in values.groupby(["metric", "map"], sort=False):
         better = "higher" if HIGHER_IS_BETTER.get(metric, True) else "lower"  # of localisation too
         means.append({"metric": metric, "better": better, "map": name} | _mean("mean", part, sources))
-    return Evaluation(pd.DataFrame(means), values, note)
+    return Evaluation(
+        pd.DataFrame(means), values.dropna(subset="value", ignore_index=True), note
+    )  # without those that have no mask
 
 
 def _mean(name: str, rows: pd.DataFrame, sources: Sequence[str]) -> dict[str, float]:
     """The mean of a table's values, one an image, with its interval, as columns of that name."""
-    return with_interval(name, interval(torch.tensor(rows["value"].to_numpy()), sources))
+    return with_interval(name, known_interval(torch.tensor(rows["value"].to_numpy()), sources))
 
 
 def _judged(trained: Trained, samples: Split, given: Mapping[str, Tensor]) -> Iterator[pd.DataFrame]:
@@ -115,11 +118,15 @@ def _judged(trained: Trained, samples: Split, given: Mapping[str, Tensor]) -> It
     classes = explained.probabilities.argmax(1)
     seed = trained.config.seed if isinstance(trained, Run) else 0
     cams = {OWN: explained.cam, **given, RANDOM: random_maps(len(samples), explained.cam.shape[-1], seed)}
-    baselines = BASELINES if isinstance(model, LFICAM) else ()
+    baselines = BASELINES if isinstance(model, LFICAM | Plain) else ()
     crops = samples.crops(known.image_size, known.augmentation, BATCH, torch.device("cpu"))
     with on_best_device(model):
         for part, pixels in zip(torch.arange(len(samples)).split(BATCH), crops, strict=True):
-            images, labels, masks = normalize(pixels, known.mean, known.std), classes[part], samples.take(part.tolist()).masks
+            images, labels, masks = (
+                normalize(pixels, known.mean, known.std),
+                classes[part],
+                samples.take(part.tolist()).masks(known.image_size, known.augmentation),
+            )
             rows = {"id": [samples.ids[i] for i in part], "class": [known.classes[label] for label in labels]}
             others = {name: baseline_maps(name, model, images, labels) for name in baselines}
             for name, cam in ({name: cam[part] for name, cam in cams.items()} | others).items():

@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 
 from lficam.data.augmentation import evaluation_crop, kept_side
+from lficam.data.decoding import SUFFIXES
 from lficam.data.files import ImageFiles
-from lficam.data.folders import SUFFIXES, image_files
+from lficam.data.folders import image_files
 from lficam.data.samples import Samples
 from lficam.errors import InputError
 from lficam.figures.grid import DPI, Grid, Panel, draw_grid, rounded

@@ -61,6 +61,13 @@ def evaluation_crop(images: Tensor, shapes: Tensor, size: int, augmentation: str
     return crop(images, torch.cat([(1 - side) / 2, side], 1), size)
 
 
+def evaluation_masks(masks: Tensor, shapes: Tensor, size: int, augmentation: str) -> Tensor:
+    """What `evaluation_crop` leaves of masks (N, 1, s, s) bool, squashed as the images were: (N, 1, size, size) bool."""
+    if augmentation not in CENTERED and masks.shape[-1] == size:
+        return masks
+    return evaluation_crop(masks.byte() * 255, shapes, size, augmentation) >= 0.5
+
+
 def random_resized_boxes(
     shapes: Tensor,
     generator: torch.Generator,

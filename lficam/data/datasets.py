@@ -7,18 +7,33 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from lficam.data import digits, torchvision_sets
 from lficam.data.augmentation import kept_side
+from lficam.data.download import download
 from lficam.data.files import ImageFiles, find_unreadable
-from lficam.data.folders import fingerprint, list_catdog, list_folder, load_listing
+from lficam.data.folders import (
+    IMAGENETTE,
+    Listing,
+    fingerprint,
+    imagenette_folder,
+    list_catdog,
+    list_folder,
+    list_imagenette,
+    load_listing,
+)
 from lficam.data.samples import Dataset
 from lficam.errors import InputError, MissingDataError
 from lficam.paths import data_dir
 
 # Decoded images of both splits that are kept in memory, in bytes; what needs more is decoded anew in every epoch.
 MEMORY_LIMIT = 8 * 2**30
+
+# Microsoft's archive of the Asirra photographs.
+CATDOG_URL = "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip"
+CATDOG_SIZE = 824_887_076  # bytes
+CATDOG_SHA256 = "b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9"
 
 # The release normalises CIFAR and STL10 with these. The deviations are those of single images, averaged.
 RELEASE_MEAN, RELEASE_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -36,6 +51,7 @@ class DatasetInfo(NamedTuple):
     prepare: folder -> None, downloads it or unpacks the archives that lie there; None if there is nothing to do.
     fixed_size: whether the images exist at `image_size` only.
     listed: whether `load` lists files only, and so is quick.
+    listing: of the image files, where they may be a part of what the title names (`title_of`).
     """
 
     title: str
@@ -49,6 +65,7 @@ class DatasetInfo(NamedTuple):
     prepare: Callable[[Path], None] | None = None
     fixed_size: bool = False
     listed: bool = False
+    listing: Callable[[Path], Listing] | None = None
 
 
 def _embedded(name: str, stands_in_for: str) -> DatasetInfo:
@@ -71,28 +88,44 @@ def _arrays(name: str, title: str, about: str, size: str, image_size: int, augme
     return DatasetInfo(
         title=title,
         about=about,
-        source=f"`lficam data {name} --download` ({size})",
+        source=f"`lficam data {name} --download` ({size}); train/<class>/* and test/<class>/* work as well",
         licence="none stated by its authors; for research, cite them",
         image_size=image_size,
         augmentation=augmentation,
-        fingerprint=partial(torchvision_sets.arrays_fingerprint, name),
-        load=partial(torchvision_sets.load_arrays, name),
+        fingerprint=_files_or(partial(fingerprint, list_folder), partial(torchvision_sets.arrays_fingerprint, name)),
+        load=_files_or(partial(load_listing, name, list_folder), partial(torchvision_sets.load_arrays, name)),
+        listing=list_folder,
         prepare=partial(torchvision_sets.download_arrays, name),
     )
+
+
+def _files_or(of_files: Callable[[Path], Any], of_arrays: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """The arrays that torchvision reads are also passed on as image folders."""
+    return lambda folder: (of_files if (folder / "train").is_dir() else of_arrays)(folder)
+
+
+def _load_imagenette(folder: Path) -> Dataset:
+    dataset = load_listing("imagenette", list_imagenette, imagenette_folder(folder))
+    return replace(dataset, classes=tuple(IMAGENETTE[wnid] for wnid in dataset.classes))
+
+
+def _get_catdog(folder: Path) -> None:
+    """Download Microsoft's archive, unless an archive or photographs lie there, and unpack what lies there."""
+    if not any(folder.glob("*.zip")) and not any((folder / name).is_dir() for name in ("PetImages", "train")):
+        download(CATDOG_URL, folder / CATDOG_URL.rsplit("/", 1)[1], CATDOG_SIZE, CATDOG_SHA256)
+    _unpack_zips(folder)
 
 
 def _unpack_zips(folder: Path) -> None:
     """Unpack the archives that lie in the folder, and those that were in them; each in one piece.
 
-    Raises InputError if there is none, one is damaged, or something of it is there already.
+    Raises InputError if one is damaged, or something of it is there already.
     """
     done = set()
     while left := set(folder.glob("*.zip")) - done:
         for archive in sorted(left):
             _unpack_zip(archive, folder)
         done |= left
-    if not done:
-        raise InputError(f"there is no archive (*.zip) in {folder}: `lficam data catdog` says where to get one")
 
 
 def _unpack_zip(archive: Path, folder: Path) -> None:
@@ -159,15 +192,29 @@ DATASETS = {
     "catdog": DatasetInfo(
         title="Cat&Dog",
         about="about 25,000 photographs of cats and dogs, a fifth of which test, chosen by name; Figure 6",
-        source="put Microsoft's kagglecatsanddogs_5340.zip or Kaggle's dogs-vs-cats.zip into the folder, then `lficam data catdog "
-        "--download` unpacks it; train/cat/*.jpg, train/dog/*.jpg, test/cat/*.jpg, test/dog/*.jpg works as well",
+        source="`lficam data catdog --download` fetches Microsoft's kagglecatsanddogs_5340.zip (825 MB), or unpacks it or Kaggle's "
+        "dogs-vs-cats.zip where one lies in the folder; train/cat/*.jpg, test/cat/*.jpg, train/dog/*.jpg, ... works as well",
         licence="see the archive",
         image_size=224,
         augmentation="resized-crop-flip",
         fingerprint=partial(fingerprint, list_catdog),
         load=partial(load_listing, "catdog", list_catdog),
         listed=True,
-        prepare=_unpack_zips,
+        listing=list_catdog,
+        prepare=_get_catdog,
+    ),
+    "imagenette": DatasetInfo(
+        title="Imagenette, ten classes of ImageNet",
+        about="9,469 training and 3,925 validation photographs (these test) of ten classes of ImageNet that are easy to tell apart",
+        source="`lficam data imagenette --download` (340 MB); train/<wnid>/* and val/<wnid>/* work as well",
+        licence="that of ImageNet: non-commercial research and education",
+        image_size=224,
+        augmentation="resized-crop-flip",
+        fingerprint=partial(fingerprint, list_imagenette),
+        load=_load_imagenette,
+        listed=True,
+        listing=list_imagenette,
+        prepare=torchvision_sets.download_imagenette,
     ),
     "folder": DatasetInfo(
         title="image folder",
@@ -188,6 +235,16 @@ def dataset_info(name: str) -> DatasetInfo:
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}: expected one of {', '.join(DATASETS)}, or one given to register_dataset")
     return DATASETS[name]
+
+
+def title_of(name: str, folder: str | None = None) -> str:
+    """How pictures and tables name a data set; with how many images there are, where they may be a part of it."""
+    info, root = dataset_info(name), data_folder(name, folder)
+    if info.listing is None or not (root / "train").is_dir():
+        return info.title
+    ids = info.listing(root)
+    train = sum(id.startswith("train/") for id in ids)
+    return f"{info.title} ({train:,} + {len(ids) - train:,} photographs)"
 
 
 def data_folder(name: str, folder: str | None = None) -> Path:

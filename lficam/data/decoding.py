@@ -8,9 +8,12 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from lficam.errors import InputError
+
+# Of the image files that are looked for in folders.
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 # Of pictures that somebody sends.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
@@ -63,6 +66,14 @@ def open_image(file: Path | BytesIO, least: int | None = None) -> Image.Image:
             raise
         why = str(error).replace(repr(str(file)), "it") or type(error).__name__
         raise UnreadableImageError(f"cannot read the image {file} ({why}): replace or remove it", why) from error
+
+
+def upright_size(file: Path) -> tuple[int, int]:
+    """Width and height of an image file as `open_image` shows it, from its header alone."""
+    with Image.open(file) as image:
+        width, height = image.size
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+    return (height, width) if turned else (width, height)
 
 
 # --- pictures that somebody sends ---------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def _compose(
         images=torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
         labels=torch.from_numpy(labels),
         shapes=torch.full((count, 2), float(size)),
-        masks=torch.from_numpy(masks).unsqueeze(1),
+        objects=torch.from_numpy(masks).unsqueeze(1),
     )
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lficam.data.augmentation import CENTERED, TEST_CROP
-from lficam.data.decoding import UnreadableImageError, open_image, read_image
+from lficam.data.augmentation import CENTERED, TEST_CROP, evaluation_masks, kept_side
+from lficam.data.decoding import UnreadableImageError, open_image, read_image, upright_size
+from lficam.data.objects import read_object
 from lficam.data.samples import Samples
 from lficam.errors import InputError
 from lficam.paths import atomic_file, lock, runs_dir
@@ -33,21 +34,33 @@ class ImageFiles:
 
     files: where the images are, in the order of the ids.
     workers: processes that decode; what they return does not depend on how many they are.
+    objects: for each image its mask or its boxes (`objects.read_object`), or None; empty: of none.
     """
 
     ids: tuple[str, ...]
     files: tuple[Path, ...]
     labels: Tensor
     workers: int = field(default_factory=_processors)
-    masks: None = None
+    objects: tuple[Path | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def objects_known(self) -> int:
+        return len(self.objects) - self.objects.count(None)
+
+    def masks(self, size: int, augmentation: str) -> Tensor | None:
+        if not self.objects_known:
+            return None
+        shapes = torch.tensor([upright_size(file)[::-1] for file in self.files], dtype=torch.float32)
+        return evaluation_masks(self._read_objects(kept_side(size, augmentation)), shapes, size, augmentation)
+
     def take(self, index: Sequence[int]) -> "ImageFiles":
         index = list(index)
         ids, files = tuple(self.ids[i] for i in index), tuple(self.files[i] for i in index)
-        return ImageFiles(ids, files, self.labels[index], self.workers)
+        objects = tuple(self.objects[i] for i in index) if self.objects else ()
+        return ImageFiles(ids, files, self.labels[index], self.workers, objects)
 
     def to(self, device: torch.device) -> "ImageFiles":
         """Itself: there is nothing to keep."""
@@ -65,7 +78,15 @@ class ImageFiles:
 
         with ThreadPoolExecutor() as pool:
             list(pool.map(decode, range(len(self)), self.files))  # a list, so that an error is raised
-        return Samples(self.ids, images, self.labels, shapes)
+        return Samples(self.ids, images, self.labels, shapes, self._read_objects(side) if self.objects_known else None)
+
+    def _read_objects(self, side: int) -> Tensor:
+        """(N, 1, side, side) bool."""
+        found = torch.zeros(len(self), 1, side, side, dtype=torch.bool)
+        for i, (image, file) in enumerate(zip(self.files, self.objects, strict=True)):
+            if file is not None:
+                found[i, 0] = torch.tensor(read_object(file, image, side))
+        return found
 
     def crops(self, size: int, augmentation: str, batch_size: int, device: torch.device) -> Iterator[Tensor]:
         samples = [(i, 0) for i in range(len(self))]

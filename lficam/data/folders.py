@@ -1,7 +1,8 @@
 """Data sets kept as folders of image files, with a split of their own or without.
 
 With one: `train/<class>/*` and `test/<class>/*` (or `val/<class>/*`). Without: `<class>/*`; then every fifth image is a test image,
-by a hash of its name, so that the split is the same on every machine and does not change when images are added.
+by a hash of its name, so that the split is the same on every machine and does not change when images are added. Masks and boxes may
+lie beside them (`objects`).
 """
 
 import hashlib
@@ -11,17 +12,31 @@ from pathlib import Path
 
 import torch
 
+from lficam.data.decoding import SUFFIXES
 from lficam.data.files import ImageFiles
+from lficam.data.objects import list_objects, object_folders
 from lficam.data.samples import Dataset
 from lficam.errors import InputError, MissingDataError
-
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 # ImageNet's, the usual choice for photographs (torchvision's reference training).
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 # Share of the images that test, where the data set does not say which do.
 TEST_SHARE = 0.2
+
+# The ten classes of ImageNet that are easy to tell apart (github.com/fastai/imagenette).
+IMAGENETTE = {
+    "n01440764": "tench",
+    "n02102040": "English springer",
+    "n02979186": "cassette player",
+    "n03000684": "chain saw",
+    "n03028079": "church",
+    "n03394916": "French horn",
+    "n03417042": "garbage truck",
+    "n03425413": "gas pump",
+    "n03445777": "golf ball",
+    "n03888257": "parachute",
+}
 
 _KAGGLE = re.compile(r"(cat|dog)\.(\d+\.jpg)")
 
@@ -47,7 +62,8 @@ def list_folder(folder: Path) -> Listing:
         raise MissingDataError(f"no data folder {folder}")
     if any((folder / name).is_dir() for name in ("train", "test", "val")):
         return _images(folder, "train", ["train"]) | _images(folder, "test", ["test", "val"])
-    return split_by_name(_found(folder))
+    beside = tuple(f"{name}/" for name in object_folders(folder))
+    return split_by_name({name: file for name, file in _found(folder).items() if not name.startswith(beside)})
 
 
 def list_catdog(folder: Path) -> Listing:
@@ -61,6 +77,20 @@ def list_catdog(folder: Path) -> Listing:
     if (folder / "PetImages").is_dir():
         return split_by_name({name.lower(): file for name, file in _found(folder / "PetImages").items()})
     return list_folder(folder)
+
+
+def imagenette_folder(folder: Path) -> Path:
+    """The folder itself, or the one that torchvision's download made in it."""
+    names = ("imagenette2", "imagenette2-320", "imagenette2-160")
+    return next((folder / name for name in names if (folder / name).is_dir()), folder)
+
+
+def list_imagenette(folder: Path) -> Listing:
+    """As `list_folder`, of class folders that are named by wnid."""
+    files = list_folder(imagenette_folder(folder))
+    if unknown := {_class_of(id) for id in files} - IMAGENETTE.keys():
+        raise InputError(f"{folder} has a class folder {min(unknown)!r}: expected Imagenette's, {', '.join(IMAGENETTE)}")
+    return files
 
 
 def split_by_name(files: Mapping[str, Path]) -> Listing:
@@ -94,11 +124,13 @@ def load_listing(name: str, listing: Callable[[Path], Listing], folder: Path) ->
     """The data set of an image folder, its images not yet decoded. Raises as `fingerprint` does."""
     files = listing(folder)
     classes = _classes(files, folder)
+    objects = list_objects(folder, files)
 
     def split(name: str) -> ImageFiles:
         ids = tuple(id for id in files if id.startswith(f"{name}/"))
         labels = torch.tensor([classes.index(_class_of(id)) for id in ids])
-        return ImageFiles(ids, tuple(files[id] for id in ids), labels)
+        own = tuple(objects.get(id) for id in ids)
+        return ImageFiles(ids, tuple(files[id] for id in ids), labels, objects=own if any(own) else ())
 
     return Dataset(name, tuple(classes), MEAN, STD, split("train"), split("test"))
 

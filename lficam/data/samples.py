@@ -11,7 +11,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from lficam.data.augmentation import augment, evaluation_crop
+from lficam.data.augmentation import augment, evaluation_crop, evaluation_masks
 
 
 class Split(Protocol):
@@ -19,14 +19,22 @@ class Split(Protocol):
 
     ids: one name a sample, unique and the same on every machine; maps are paired by it.
     labels: (N,) int64, an index into the data set's classes.
-    masks: (N, 1, s, s) bool, where the object is; None where nobody knows.
     """
 
     ids: tuple[str, ...]
     labels: Tensor
-    masks: Tensor | None
 
     def __len__(self) -> int: ...
+
+    @property
+    def objects_known(self) -> int:
+        """Of how many samples it is known where the object is."""
+
+    def masks(self, size: int, augmentation: str) -> Tensor | None:
+        """Where the object is in what `crops` gives: (N, 1, size, size) bool; None if it is known of no sample.
+
+        False everywhere where nobody knows, or where the crop leaves the object out.
+        """
 
     def take(self, index: Sequence[int]) -> Self:
         """The samples at these positions, in this order."""
@@ -55,22 +63,30 @@ class Samples:
 
     images: (N, 3, s, s) uint8. A photograph is squashed to the square; `shapes` says what it was.
     shapes: (N, 2) float32, height and width of the original in pixels.
+    objects: (N, 1, s, s) bool, where the object is, squashed likewise; False everywhere where nobody knows. None: of no sample.
     """
 
     ids: tuple[str, ...]
     images: Tensor
     labels: Tensor
     shapes: Tensor
-    masks: Tensor | None = None
+    objects: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def objects_known(self) -> int:
+        return 0 if self.objects is None else int(self.objects.flatten(1).any(1).sum())
+
+    def masks(self, size: int, augmentation: str) -> Tensor | None:
+        return None if self.objects is None else evaluation_masks(self.objects, self.shapes, size, augmentation)
+
     def take(self, index: Sequence[int]) -> "Samples":
         index = list(index)
-        masks = None if self.masks is None else self.masks[index]
+        objects = None if self.objects is None else self.objects[index]
         ids = tuple(self.ids[i] for i in index)
-        return Samples(ids, self.images[index], self.labels[index], self.shapes[index], masks)
+        return Samples(ids, self.images[index], self.labels[index], self.shapes[index], objects)
 
     def to(self, device: torch.device) -> "Samples":
         """On a GPU the images stay there, unless they would fill half of what is free."""

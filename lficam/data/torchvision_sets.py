@@ -54,6 +54,18 @@ def download_arrays(name: str, folder: Path) -> None:
         ) from error
 
 
+def download_imagenette(folder: Path) -> None:
+    """Download Imagenette, its shortest sides 320 pixels, and unpack it. Raises InputError if that fails."""
+    from torchvision import datasets  # late: it costs a second
+
+    try:
+        datasets.Imagenette(folder, size="320px", download=True)
+    except (urllib.error.URLError, RuntimeError) as error:
+        raise InputError(
+            f"Imagenette could not be downloaded ({error}): try again, or put imagenette2-320.tgz, unpacked, into {folder} yourself"
+        ) from error
+
+
 def _source(name: str) -> Any:
     from torchvision import datasets  # late: it costs a second
 

@@ -13,6 +13,7 @@
 - `fin_worth`: other weights in place of the FIN's
 - `result`: a finished figure
 - `grid`: pictures with heat maps
+- `contact_sheet`: a data set at a glance
 - `charts`: charts of numbers
 - `tables`: tables as people read them
 - `outputs`: the files of a figure

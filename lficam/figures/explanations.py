@@ -10,7 +10,7 @@ from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
 from lficam.figures.verdicts import judge_c1
-from lficam.metrics.bootstrap import interval
+from lficam.metrics.bootstrap import known_interval
 from lficam.metrics.importance import effective_channels
 from lficam.metrics.localisation import localisation
 from lficam.model.methods import METHODS
@@ -28,10 +28,10 @@ def effectiveness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     shown, rows, energies = experiment.shown_images(with_fin.dataset), [], []
     panels = [input_panel(with_fin, i, row, 0) for row, i in enumerate(shown)]
     for column, (title, (run, cams)) in enumerate(columns.items(), 1):
-        scores = localisation(cams, run.dataset.test.masks)
+        scores = localisation(cams, run.masks())
         energies.append(scores.get("energy"))
         for row, i in enumerate(shown):
-            inside = f", inside {scores['energy'][i]:.0%}" if scores else ""
+            inside = f", inside {scores['energy'][i]:.0%}" if scores and not scores["energy"][i].isnan() else ""
             panels.append(Panel(run.explained.ids[i], row, column, prediction(run, i) + inside, rounded(cams[i])))
         channels = effective_channels(run.explained.importance).mean().item()
         spread = {"effective_channels": channels, "channels": run.model.num_features}
@@ -51,7 +51,7 @@ def explanation_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     for row, run in enumerate(runs, 1):
         for column, i in enumerate(shown):
             panels.append(Panel(run.explained.ids[i], row, column, prediction(run, i), rounded(run.explained.cam[i])))
-        rows.append(_table_row(run, localisation(run.explained.cam, run.dataset.test.masks)) | {"seconds": run.metrics["seconds"]})
+        rows.append(_table_row(run, localisation(run.explained.cam, run.masks())) | {"seconds": run.metrics["seconds"]})
     row_titles = ["input", *(METHODS[run.config.method].title for run in runs)]
     footnote = "Under each map: predicted class and its probability; × marks a wrong one."
     grid = Grid(experiment.title, experiment.source, [""] * len(shown), row_titles, panels, footnote=footnote)
@@ -75,5 +75,5 @@ def _table_row(run: Run, scores: Mapping[str, Tensor]) -> dict[str, object]:
     """Method, accuracy, and the mean of each score with its interval over images."""
     row = {"method": METHODS[run.config.method].title, "test_accuracy": run.metrics["test_accuracy"]}
     for metric, values in scores.items():
-        row |= with_interval(metric, interval(values, run.sources()))
+        row |= with_interval(metric, known_interval(values, run.sources()))
     return row

@@ -12,7 +12,7 @@ from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
 from lficam.figures.verdicts import Verdict, judge
-from lficam.metrics.bootstrap import interval
+from lficam.metrics.bootstrap import interval, known_interval
 from lficam.metrics.importance import IMPORTANCES, effective_channels, replaced_importance, swap_importance
 from lficam.metrics.localisation import localisation
 from lficam.metrics.similarity import iou
@@ -31,10 +31,10 @@ def importance_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     for kind, found in scores.items():
         row = {"importance": kind, "seed": "all"}
         for metric, values in found.items():
-            row |= with_interval(metric, interval(values, sources))
+            row |= with_interval(metric, known_interval(values, sources))
         rows.append(row)
     for k, run in enumerate(runs):
-        means = {metric: values[k].mean().item() for metric, values in scores["learned"].items()}
+        means = {metric: values[k].nanmean().item() for metric, values in scores["learned"].items()}
         rows.append({"importance": "learned", "seed": run.config.seed} | means)
     table = pd.DataFrame(rows)
     panels = []
@@ -62,7 +62,7 @@ def _under(kind: str, runs: Sequence[Run], index: Sequence[int]) -> dict[str, Te
         importance = replaced_importance(kind, run.explained.importance[index], run.config.seed)
         with on_best_device(run.model):
             cams, probabilities = swap_importance(run.model, run.inputs(index), importance)
-        found = {"accuracy": (probabilities.argmax(1) == test.labels).float()} | localisation(cams, test.masks)
+        found = {"accuracy": (probabilities.argmax(1) == test.labels).float()} | localisation(cams, run.masks(index))
         found["iou_with_learned"] = iou(resize_map(cams, size), resize_map(run.explained.cam[index], size))
         found["effective_channels"] = effective_channels(importance)
         for metric, values in found.items():
@@ -72,7 +72,7 @@ def _under(kind: str, runs: Sequence[Run], index: Sequence[int]) -> dict[str, Te
 
 def _verdicts(scores: Mapping[str, Mapping[str, Tensor]], sources: Sequence[str]) -> tuple[Verdict, Verdict]:
     gain = {metric: values - scores["uniform"][metric] for metric, values in scores["learned"].items()}
-    on_object = interval(gain["energy"], sources) if "energy" in gain else None
+    on_object = known_interval(gain["energy"], sources) if "energy" in gain else None
     return (
         judge("E7", on_object, "the data set has no masks of its objects"),
         judge("E8", interval(gain["accuracy"], sources)),

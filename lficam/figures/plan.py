@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lficam.data.datasets import dataset_info
+from lficam.data.datasets import title_of
 from lficam.data.samples import Dataset, shuffled
 from lficam.figures.profiles import PROFILES, SETTINGS, Setting
 from lficam.paths import figures_dir
@@ -71,7 +71,7 @@ class Experiment:
     @property
     def source(self) -> str:
         """What every picture says of itself: data set, profile, and what was changed in it."""
-        parts = [dataset_info(self.dataset).title + self._part_of_it()] if self.methods else []
+        parts = [title_of(self.dataset, self.overrides.get("data")) + self._part_of_it()] if self.methods else []
         parts.append(f"{self.profile} profile")
         changed = [f"{key}={value}" for key, value in published(self.overrides).items()]
         if changed:

@@ -18,7 +18,7 @@ from lficam.figures.tables import with_interval
 from lficam.figures.verdicts import judge
 from lficam.metrics import map_names
 from lficam.metrics.baselines import BASELINES, baseline_maps, random_maps
-from lficam.metrics.bootstrap import Interval, interval, pair_interval
+from lficam.metrics.bootstrap import Interval, interval, known_interval, pair_interval
 from lficam.metrics.faithfulness import faithfulness
 from lficam.metrics.localisation import localisation
 from lficam.metrics.sanity import cascade
@@ -48,13 +48,13 @@ def faithfulness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     for name, found in scores.items():
         row = {"map": name, "models": len(gain[name])}
         for metric, values in (found | {"insertion_minus_deletion": gain[name]}).items():
-            row |= with_interval(metric, interval(values, sources))
+            row |= with_interval(metric, known_interval(values, sources))
         rows.append(row | with_interval("less_than_own_map_by", interval(gain[map_names.LFI_CAM] - gain[name], sources)))
     table = pd.DataFrame(rows)
     panels = []
     for metric in scores[map_names.LFI_CAM]:
         values = table[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy().tolist()
-        panels.append(Dots(LABELS[metric], list(scores), values, mark=scores[map_names.RANDOM][metric].mean().item()))
+        panels.append(Dots(LABELS[metric], list(scores), values, mark=scores[map_names.RANDOM][metric].nanmean().item()))
     footnote = (
         f"{experiment.varied} of each method; {len(index)} test images; bars: 95 % intervals over images and models.\n"
         "Dashed: the random map. A map is judged by its own model and the class that it predicts; ABN and LFI-CAM without FIN are\n"
@@ -73,7 +73,7 @@ def _scores(runs: Sequence[Run], index: Sequence[int]) -> dict[str, dict[str, Te
     scores = {}
     for run in runs:
         images, classes = run.inputs(index), run.explained.probabilities[index].argmax(1)
-        masks = run.dataset.test.take(index).masks
+        masks = run.masks(index)
         with on_best_device(run.model):
             for name, cams in _maps_to_judge(run, images, classes, index).items():
                 found = faithfulness(run.model, images, cams, classes) | localisation(cams, masks)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from lficam.metrics.bootstrap import Interval, interval
+from lficam.metrics.bootstrap import Interval, known_interval
 
 CLAIMS = {
     "C1": "After the FIN's feature importance is incorporated, LFI-CAM focuses on the most distinguishable region of the object.",
@@ -113,7 +113,7 @@ def judge_c1(
     """
     if cam is None or mean_with_fin is None or mean_without_fin is None:
         return Verdict("C1", "not measured", "the data set has no masks of its objects")
-    gains = [interval(cam - other, sources) for other in (mean_without_fin, mean_with_fin)]
+    gains = [known_interval(cam - other, sources) for other in (mean_without_fin, mean_with_fin)]
     least = min(gains, key=lambda gain: gain.mean)
     outcome = "inconclusive"
     if least.mean > ENERGY_MARGIN:
@@ -121,8 +121,8 @@ def judge_c1(
     elif least.mean <= 0:
         outcome = "not supported"
     reason = (
-        f"energy inside the true mask: CAM {cam.mean():.3f}, mean feature map without FIN {mean_without_fin.mean():.3f}, "
-        f"with FIN {mean_with_fin.mean():.3f}; gain {gains[0].mean:+.3f} and {gains[1].mean:+.3f}, "
+        f"energy inside the true mask: CAM {cam.nanmean():.3f}, mean feature map without FIN {mean_without_fin.nanmean():.3f}, "
+        f"with FIN {mean_with_fin.nanmean():.3f}; gain {gains[0].mean:+.3f} and {gains[1].mean:+.3f}, "
         f"supported above {ENERGY_MARGIN:+.2f} in both"
     )
     return Verdict("C1", outcome, reason, least)

@@ -1,4 +1,4 @@
-"""Maps that other methods make of a trained LFI-CAM, by torchcam, to be set beside the model's own.
+"""Maps that other methods make of a trained LFI-CAM or plain network, by torchcam, to be set beside the model's own.
 
 All of them weigh the features F (N, K, u, v) that the trunk returns: A = s(ReLU(sum_k w_k F_k)).
 Grad-CAM: w_k is the mean gradient of the class logit over the plane (Selvaraju et al., ICCV 2017).
@@ -18,6 +18,7 @@ from lficam.metrics.faithfulness import check_classes
 from lficam.model.cam import normalize_map
 from lficam.model.devices import device_of
 from lficam.model.lfi_cam import LFICAM
+from lficam.model.plain import Plain
 
 BASELINES = {map_names.GRAD_CAM: GradCAM, map_names.SCORE_CAM: ScoreCAM, map_names.LAYER_CAM: LayerCAM}
 
@@ -26,7 +27,8 @@ def baseline_maps(name: str, model: nn.Module, images: Tensor, classes: Tensor, 
     """Maps of images (N, 3, h, w), normalised, for the class asked of each, (N,) int64: (N, 1, u, v) float32 in [0, 1], on the CPU.
 
     name: one of `BASELINES`.
-    model: an LFICAM. It is used in evaluation mode, on the device of its parameters, and comes back as it was, without gradients.
+    model: an LFICAM or a Plain. It is used in evaluation mode, on the device of its parameters, and comes back as it was, without
+        gradients.
     batch_size: images in one forward pass; of Score-CAM, which makes K passes an image, also those multiplied by a feature map.
 
     A map without a peak, such as one whose weighted sum is nowhere positive, is 0.
@@ -59,10 +61,10 @@ def random_maps(count: int, cells: int, seed: int = 0) -> Tensor:
 def _check(name: str, model: nn.Module, images: Tensor, classes: Tensor) -> None:
     if name not in BASELINES:
         raise InputError(f"unknown method {name!r}: expected {', '.join(BASELINES)}")
-    if not isinstance(model, LFICAM):
+    if not isinstance(model, LFICAM | Plain):
         raise InputError(
             f"{name} takes the features that `model.trunk` returns, and {type(model).__name__} does not call it as one module: "
-            "pass an LFICAM"
+            "pass an LFICAM or a Plain"
         )
     check_classes(images, classes)
     if classes.max() >= model.fc.out_features:

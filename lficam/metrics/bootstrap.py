@@ -58,6 +58,14 @@ def interval(values: Tensor, sources: Sequence[str] | None = None, samples: int 
     return _interval(values, _counts(samples, len(values), generator), sources, generator)
 
 
+def known_interval(values: Tensor, sources: Sequence[str] | None = None) -> Interval:
+    """As `interval`, over the images whose value is known: one that is NaN for any model is left out."""
+    known = ~values.isnan().reshape(-1, values.shape[-1]).any(0)
+    if sources is not None:
+        sources = [source for source, there in zip(sources, known.tolist(), strict=True) if there]
+    return interval(values[..., known], sources)
+
+
 def pair_interval(
     values: Tensor, sources: Sequence[str] | None = None, over: Over = "images", samples: int = 2000, seed: int = 0
 ) -> Interval:

@@ -32,11 +32,16 @@ def energy(cam: Tensor, mask: Tensor) -> Tensor:
 
 
 def localisation(cams: Tensor, masks: Tensor | None) -> dict[str, Tensor]:
-    """Pointing and energy of maps (N, 1, u, v), brought to the size of the masks (N, 1, h, w); nothing without masks."""
-    if masks is None:
+    """Pointing and energy of maps (N, 1, u, v), brought to the size of the masks (N, 1, h, w); nothing without masks.
+
+    NaN where a mask is False everywhere: it is not known where the object is, or it is not in the picture.
+    """
+    if masks is None or not masks.any():
         return {}
     maps = resize_map(cams, masks.shape[-2:])
-    return {"pointing": pointing(maps, masks), "energy": energy(maps, masks)}
+    unknown = ~masks.flatten(1).any(1)
+    scores = {"pointing": pointing(maps, masks), "energy": energy(maps, masks)}
+    return {metric: values.masked_fill(unknown, torch.nan) for metric, values in scores.items()}
 
 
 def _check(cam: Tensor, mask: Tensor) -> None:

@@ -14,24 +14,24 @@ from lficam.errors import InputError
 from lficam.metrics.similarity import spearman
 from lficam.model.abn import ABN
 from lficam.model.lfi_cam import LFICAM
+from lficam.model.plain import Plain
 
 
 def stages(model: nn.Module) -> tuple[str, ...]:
-    """Names of the parts of an LFICAM or ABN, from the output to the input, as `model.get_submodule` takes them.
+    """Names of the parts of an LFICAM, ABN or Plain, from the output to the input, as `model.get_submodule` takes them.
 
-    "fc", then "fin" or "attention_branch", then the trunk's stages from the last to the first, such as "trunk.layer3"; a trunk that
-    is no `nn.Sequential` is one stage, "trunk". Stages without weights, such as an activation, are left out.
+    "fc", then "fin" or "attention_branch" where there is one, then the trunk's stages from the last to the first, such as
+    "trunk.layer3"; a trunk that is no `nn.Sequential` is one stage, "trunk". Stages without weights, such as an activation, are
+    left out.
 
-    Two of them cannot change the map: "fc", and of ABN the trunk's last stage. Both models make the map before these.
+    Two of them cannot change LFI-CAM's and ABN's map: "fc", and of ABN the trunk's last stage. Both make the map before these.
     Raises InputError for another model.
     """
-    if not isinstance(model, LFICAM | ABN):
-        raise InputError(f"the parts of {type(model).__name__} have no known order: expected an LFICAM or ABN")
+    if not isinstance(model, LFICAM | ABN | Plain):
+        raise InputError(f"the parts of {type(model).__name__} have no known order: expected an LFICAM, ABN or Plain")
     trunk = [f"trunk.{name}" for name, _ in model.trunk.named_children()] if isinstance(model.trunk, nn.Sequential) else ["trunk"]
-    branch = "attention_branch" if isinstance(model, ABN) else "fin"
-    names = ["fc", branch, *reversed(trunk)]
-    # `fin` is None in a model without FIN, which get_submodule refuses.
-    return tuple(name for name in names if (name != "fin" or model.fin is not None) and model.get_submodule(name).state_dict())
+    between = [name for name in ("attention_branch", "fin") if getattr(model, name, None) is not None]
+    return tuple(name for name in ["fc", *between, *reversed(trunk)] if model.get_submodule(name).state_dict())
 
 
 def cascade(

@@ -3,6 +3,7 @@
 - `cam`: class activation maps as tensors
 - `lfi_cam`: LFI-CAM and its Feature Importance Network
 - `abn`: the Attention Branch Network, which it is compared with
+- `plain`: the plain network that both add to, and its original CAM
 - `features`: what a trunk must return, and how many channels it has
 - `trunks`: trunks by name, customised ones too
 - `cifar_trunks`: those for 32 x 32 images

@@ -8,6 +8,7 @@ from torch import nn
 
 from lficam.model.abn import ABN
 from lficam.model.lfi_cam import LFICAM
+from lficam.model.plain import Plain
 from lficam.model.saving import Savable
 
 
@@ -45,6 +46,7 @@ METHODS = {
         Method("lfi-cam", "LFI-CAM", "LFI-CAM", LFICAM),
         Method("lfi-cam-without-fin", "LFI-CAM without FIN", "no FIN", LFICAM, {"fin": False}),
         Method("abn", "ABN", "ABN", ABN),
+        Method("plain", "plain network (CAM)", "plain", Plain),
     )
 }
 
@@ -53,9 +55,11 @@ def method_of(model: nn.Module) -> Method:
     """Which method a model is of."""
     if isinstance(model, ABN):
         return METHODS["abn"]
+    if isinstance(model, Plain):
+        return METHODS["plain"]
     return METHODS["lfi-cam" if model.fin is not None else "lfi-cam-without-fin"]
 
 
 def load_pretrained(name: str | Path, **options: Any) -> nn.Module:
-    """A saved model of whichever class, from a folder or the hub: as `LFICAM.from_pretrained` and `ABN.from_pretrained`."""
+    """A saved model of whichever class, from a folder or the hub: as its class's `from_pretrained`."""
     return Savable.from_pretrained(name, **options)

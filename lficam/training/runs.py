@@ -89,6 +89,11 @@ class Run(RunRecord, Trained):
         """The same as the model takes them, (n, 3, h, w), normalised."""
         return normalize(torch.stack(list(self.pictures(index).values())), self.mean, self.std)
 
+    def masks(self, index: Sequence[int] | None = None) -> Tensor | None:
+        """Where the object is in these test images, all when left out, as the model sees them (`samples.Split.masks`)."""
+        test = self.dataset.test if index is None else self.dataset.test.take(index)
+        return test.masks(self.config.image_size, self.config.augmentation)
+
     def sources(self, index: Sequence[int] | None = None) -> list[str]:
         """What the test images at these positions, all when left out, were made from (`datasets.sources_of`)."""
         ids = self.dataset.test.ids

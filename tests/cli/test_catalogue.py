@@ -5,6 +5,7 @@ import os
 import re
 import zipfile
 
+import numpy as np
 import pytest
 from helpers import BLUE, RED, command, flip_a_byte, photographs, write_image
 from PIL import Image
@@ -139,6 +140,38 @@ def test_of_many_classes_the_first_ten_are_named(data):
     assert found.endswith("class 09, ...)")
 
 
+def test_where_the_object_is_known_is_said_and_drawn(data, lficam, tmp_path):
+    root = data / "stl10"
+    for split, count in (("train", 2), ("test", 3)):
+        for kind in ("cat", "ship"):
+            for i in range(count):
+                write_image(root / split / kind / f"{i}.png")
+    mask = Image.new("L", (40, 40))
+    mask.paste(3, (10, 10, 30, 30))
+    (root / "masks/test/cat").mkdir(parents=True)
+    mask.save(root / "masks/test/cat/1.png")
+    done = lficam("data", "stl10", "--picture", tmp_path / "sheet.png")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "found: 4 training and 6 test images of 2 classes (cat, ship)" in lines
+    assert "where the object is: known of 1 of 6 test images" in lines
+    assert not any("training images" in line for line in lines if line.startswith("where"))
+    assert lines[-1] == f"some of the test images: {tmp_path / 'sheet.png'}"
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 1380
+        colours = np.asarray(sheet.convert("RGB")).reshape(-1, 3)
+    outline = np.abs(colours.astype(int) - [0, 0xE5, 0xFF]).max(1) < 30
+    assert outline.sum() > 200
+
+
+def test_a_picture_of_no_known_kind_is_one_line(data, lficam, tmp_path):
+    done = lficam("data", "digits-stl10", "--picture", tmp_path / "sheet.hat")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "sheet.hat" in done.stderr
+    assert list(tmp_path.glob("*sheet*")) == []
+
+
 def test_a_data_set_elsewhere_is_described(tmp_path, data, lficam):
     root = photographs(tmp_path / "elsewhere")
     done = lficam("data", "folder", "--folder", root)
@@ -159,7 +192,6 @@ def test_a_data_set_elsewhere_is_described(tmp_path, data, lficam):
         (["stl10"], ["stl10", "lficam data stl10 --download"]),
         (["imagenet"], ["image-net.org", "ILSVRC2012_img_train.tar"]),
         (["imagenet", "--download"], ["ILSVRC2012_devkit_t12.tar.gz", "not present"]),
-        (["catdog", "--download"], ["no archive", "lficam data catdog"]),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_leaves_nothing_behind(arguments, words, data, lficam):

@@ -164,7 +164,7 @@ def test_the_numbers_are_those_of_the_metrics(which, batch, runs, monkeypatch):
         judged |= baselines(run.model, images, classes)
     evaluation = evaluate_model(run, images=5)
     ids = [run.dataset.test.ids[i] for i in index]
-    check(evaluation, run.model, images, classes, run.dataset.test.masks[index], ids, judged)
+    check(evaluation, run.model, images, classes, run.dataset.test.objects[index], ids, judged)
     labels = dict(zip(ids, (run.classes[label] for label in classes), strict=True))
     assert (evaluation.values["class"] == evaluation.values["id"].map(labels)).all()
     assert evaluation.note == ""

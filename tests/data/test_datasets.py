@@ -23,7 +23,7 @@ def test_every_embedded_set_has_masks_and_its_own_size_and_clutter():
     assert len(tens) == 3
     assert len({recipe.size for recipe in tens}) == 3
     assert len(RECIPES["digits-catdog"].digits) == 2
-    assert all(load_dataset(name).test.masks is not None for name in RECIPES)
+    assert all(load_dataset(name).test.objects is not None for name in RECIPES)
 
 
 def test_every_default_is_allowed():
@@ -123,8 +123,8 @@ def test_a_part_of_the_digits_keeps_its_masks():
     whole, part = load_dataset("digits-catdog"), load_dataset("digits-catdog", max_per_class=7)
     assert torch.bincount(part.train.labels).tolist() == [7, 7]
     assert part.test.ids == whole.test.ids
-    for id, mask in zip(part.train.ids, part.train.masks, strict=True):
-        assert torch.equal(mask, whole.train.masks[whole.train.ids.index(id)])
+    for id, mask in zip(part.train.ids, part.train.objects, strict=True):
+        assert torch.equal(mask, whole.train.objects[whole.train.ids.index(id)])
 
 
 # --- real images, where there are some ------------------------------------------------------------------------------

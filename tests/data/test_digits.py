@@ -40,7 +40,7 @@ def test_the_images_are_the_same_bits_on_every_machine(catdog):
 
 
 def test_the_masks_are_the_same_bits_on_every_machine(catdog):
-    masks = catdog.train.masks.numpy().tobytes() + catdog.test.masks.numpy().tobytes()
+    masks = catdog.train.objects.numpy().tobytes() + catdog.test.objects.numpy().tobytes()
     assert hashlib.sha256(masks).hexdigest() == "5ec7e60434802f59a8ee36996e983aa73be60b7f485ed8124870b38de199bd76"
 
 
@@ -49,7 +49,7 @@ def test_sizes_and_types(catdog):
         assert len(samples) == count
         assert (samples.images.shape, samples.images.dtype) == ((count, 3, 28, 28), torch.uint8)
         assert (samples.labels.shape, samples.labels.dtype) == ((count,), torch.int64)
-        assert (samples.masks.shape, samples.masks.dtype) == ((count, 1, 28, 28), torch.bool)
+        assert (samples.objects.shape, samples.objects.dtype) == ((count, 1, 28, 28), torch.bool)
         assert torch.equal(samples.shapes, torch.full((count, 2), 28.0))
         assert samples.shapes.dtype == torch.float32
 
@@ -98,7 +98,7 @@ def test_a_mask_is_the_digit_that_the_id_names(catdog):
         for i in range(0, len(samples), 17):
             source = np.uint8(images[sources(samples)[i]] * 255 / 16)
             glyph = np.asarray(Image.fromarray(source).resize((14, 14), Image.Resampling.BICUBIC)) / 255 > 0.5
-            mask = samples.masks[i, 0].numpy()
+            mask = samples.objects[i, 0].numpy()
             assert mask.sum() == glyph.sum() > 0
             trimmed = [shape[np.ix_(shape.any(1), shape.any(0))] for shape in (mask, glyph)]
             assert np.array_equal(*trimmed)
@@ -108,11 +108,11 @@ def test_masked_pixels_are_bright(catdog):
     for samples in (catdog.train, catdog.test):
         brightness = samples.images.amax(1, keepdim=True)
         # The digit is painted last, its brightest channel is 1 and its opacity above 1/2.
-        assert brightness[samples.masks].min() >= 127
+        assert brightness[samples.objects].min() >= 127
 
 
 def test_the_digit_has_one_colour_and_lies_anywhere(catdog):
-    masks = catdog.train.masks[:, 0]
+    masks = catdog.train.objects[:, 0]
     assert masks.any(0)[4:-4, 4:-4].all()  # the outer columns of a handwritten digit are empty
     # Where a digit is opaque its colour shows alone.
     for i in range(20):
@@ -139,7 +139,7 @@ def test_two_calls_make_the_same_bits(name, few):
     for split in ("train", "test"):
         a, b = getattr(first, split), getattr(again, split)
         assert a.ids == b.ids
-        assert torch.equal(a.masks, b.masks)
+        assert torch.equal(a.objects, b.objects)
         assert torch.equal(a.labels, b.labels)
     assert first.mean == again.mean
 

@@ -10,7 +10,7 @@ from helpers import BLUE, RED, write_image
 from PIL import Image
 
 from lficam.data.augmentation import evaluation_crop
-from lficam.data.datasets import data_fingerprint, load_dataset
+from lficam.data.datasets import DATASETS, data_fingerprint, load_dataset, title_of
 from lficam.data.folders import MEAN, STD, fingerprint, list_catdog, list_folder, load_listing, split_by_name
 from lficam.errors import InputError, MissingDataError
 from lficam.training.config import RunConfig
@@ -44,7 +44,7 @@ def test_ids_classes_and_labels(photographs):
     assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1]
     assert dataset.test.labels.tolist() == [0, 1, 1]
     assert dataset.train.labels.dtype == torch.int64
-    assert dataset.train.masks is None
+    assert dataset.train.objects_known == 0
     assert dataset.unreadable == ()
     for samples in (dataset.train, dataset.test):
         assert samples.images.dtype == torch.uint8
@@ -362,3 +362,62 @@ def test_a_data_set_is_read_again_when_its_files_change(photographs):
     assert load(photographs) is before  # ten runs read it once
     write_image(photographs / "train/cat/new.png", RED)
     assert len(load(photographs).train) == len(before.train) + 1
+
+
+@pytest.mark.parametrize("name", ["stl10", "cifar10", "cifar100", "catdog"])
+def test_public_data_is_read_as_folders_too_and_its_title_says_how_many(name, photographs, monkeypatch):
+    dataset = load_dataset(name, str(photographs), image_size=20, augmentation="none")
+    assert dataset.name == name
+    assert dataset.classes == ("cat", "dog")
+    assert (len(dataset.train), len(dataset.test)) == (5, 3)
+    assert data_fingerprint(name, str(photographs)) == identify(photographs)
+    assert title_of(name, str(photographs)) == f"{DATASETS[name].title} (5 + 3 photographs)"
+    assert RunConfig(dataset=name, data=str(photographs)).run_id() != RunConfig(dataset="folder", data=str(photographs)).run_id()
+
+
+def test_a_title_that_cannot_be_a_part_says_no_number(photographs):
+    assert title_of("folder", str(photographs)) == "image folder"
+    assert title_of("stl10", str(photographs / "nowhere")) == "STL10"
+    assert title_of("digits-stl10") == "cluttered digits (stand-in for STL10)"
+
+
+WNIDS = ("n03888257", "n01440764")
+
+
+@pytest.fixture(params=["", "imagenette2", "imagenette2-320"])
+def imagenette(request, tmp_path):
+    """Two of the ten classes, as they are passed on, or as torchvision unpacks them."""
+    for split, count in (("train", 3), ("val", 2)):
+        for wnid in WNIDS:
+            for i in range(count):
+                write_image(tmp_path / request.param / split / wnid / f"{wnid}_{i}.JPEG", RED if wnid == WNIDS[0] else BLUE)
+    return tmp_path
+
+
+def test_imagenette_names_its_classes(imagenette):
+    dataset = load_dataset("imagenette", str(imagenette), image_size=20, augmentation="none")
+    assert dataset.classes == ("tench", "parachute")
+    assert dataset.test.ids[0] == "test/n01440764/n01440764_0.JPEG"
+    assert dataset.test.labels.tolist() == [0, 0, 1, 1]
+    assert dataset.test.images[0, 2].float().mean() > 200  # blue
+    assert dataset.test.images[2, 0].float().mean() > 200  # red
+    assert "ten classes of ImageNet" in title_of("imagenette", str(imagenette))
+
+
+def test_imagenettes_boxes_lie_beside_its_folders(imagenette):
+    root = next(imagenette.glob("**/val")).parent
+    file = root / "boxes/val/n01440764/n01440764_1.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text("0 0 40 20")
+    masks = load_dataset("imagenette", str(imagenette), image_size=20, augmentation="none").test.masks(20, "none")
+    assert masks.flatten(1).any(1).tolist() == [False, True, False, False]
+    assert masks[1, 0, :10].all()
+    assert not masks[1, 0, 10:].any()
+
+
+def test_a_folder_that_is_none_of_the_ten_is_named(imagenette):
+    root = next(imagenette.glob("**/val")).parent
+    for split in ("train", "val"):
+        write_image(root / split / "n02123045" / "tabby.JPEG")
+    with pytest.raises(InputError, match="class folder 'n02123045': expected Imagenette's, n01440764"):
+        data_fingerprint("imagenette", str(imagenette))

@@ -194,7 +194,7 @@ def test_zero_keeps_all(letters):
     same = letters.subset(0, 0)
     assert same.classes == letters.classes
     for split in ("train", "test"):
-        for field in ("images", "labels", "shapes", "masks"):
+        for field in ("images", "labels", "shapes", "objects"):
             assert torch.equal(getattr(getattr(same, split), field), getattr(getattr(letters, split), field))
         assert getattr(same, split).ids == getattr(letters, split).ids
 
@@ -249,7 +249,7 @@ def test_pixels_shapes_and_masks_follow(letters):
         samples, whole = getattr(part, split), getattr(letters, split)
         for i, id in enumerate(samples.ids):
             old = whole.ids.index(id)
-            for field in ("images", "shapes", "masks"):
+            for field in ("images", "shapes", "objects"):
                 assert torch.equal(getattr(samples, field)[i], getattr(whole, field)[old])
     assert (part.mean, part.std, part.name) == (letters.mean, letters.std, letters.name)
 

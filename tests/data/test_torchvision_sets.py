@@ -184,7 +184,7 @@ def test_pixels_and_labels_are_those_that_were_written(original):
         assert samples.labels.tolist() == labels
         assert samples.ids == tuple(f"{split}/{i:05}" for i in range(len(pixels)))
         assert torch.equal(samples.shapes, torch.full((len(pixels), 2), float(pixels.shape[1])))
-        assert samples.masks is None
+        assert samples.objects is None
     assert dataset.unreadable == ()
 
 

@@ -30,7 +30,7 @@ def test_as_learned_it_is_what_the_models_say(runs, result):
     for metric, values in {
         "accuracy": [run.explained.accuracy(run.dataset.test.labels) for run in runs],
         "effective_channels": [effective_channels(run.explained.importance).mean().item() for run in runs],
-        "energy": [localisation(run.explained.cam, run.dataset.test.masks)["energy"].mean().item() for run in runs],
+        "energy": [localisation(run.explained.cam, run.dataset.test.objects)["energy"].mean().item() for run in runs],
         "iou_with_learned": [1.0, 1.0],
     }.items():
         assert learned[metric] == pytest.approx(sum(values) / 2, abs=1e-5), metric
@@ -57,7 +57,7 @@ def test_without_masks_the_energy_is_not_measured(runs, monkeypatch):
     blind = []
     for run in runs:
         other = replace(run)
-        other.__dict__["dataset"] = replace(run.dataset, test=replace(run.dataset.test, masks=None))
+        other.__dict__["dataset"] = replace(run.dataset, test=replace(run.dataset.test, objects=None))
         blind.append(other)
     result = importance_figure(experiment("extra7"), blind)
     assert result.verdicts[0].outcome == "not measured"

@@ -40,7 +40,7 @@ def judged(run, name):
         "random map": random_maps(COUNT, 7, run.config.seed),
     }
     cam = baseline_maps(name, run.model, images, classes) if name not in cams else cams[name]
-    return faithfulness(run.model, images, cam, classes) | localisation(cam, run.dataset.test.masks[index])
+    return faithfulness(run.model, images, cam, classes) | localisation(cam, run.dataset.test.objects[index])
 
 
 @pytest.mark.parametrize(
