@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # for editors; imported below when first asked for, so that `
     from lficam.model.lfi_cam import LFICAM
     from lficam.model.metadata import Metadata
     from lficam.model.methods import load_pretrained
+    from lficam.model.plain import Plain
     from lficam.model.trunks import register_trunk, trunk
     from lficam.training.config import RunConfig
     from lficam.training.runs import Run, fit_or_load, load_run
@@ -32,6 +33,7 @@ _HOMES = {
     "Explanation": "lficam.model.cam",
     "InputError": "lficam.errors",
     "Metadata": "lficam.model.metadata",
+    "Plain": "lficam.model.plain",
     "Run": "lficam.training.runs",
     "RunConfig": "lficam.training.config",
     "experiment": "lficam.figures.experiments",

@@ -270,8 +270,9 @@ def test_the_cost_of_an_explanation_in_the_readme_is_the_measured_one():
     rows = list(csv.DictReader((ROOT / "benchmarks" / "explain_cost.csv").read_text().splitlines()))
     cost = {(row["what"], row["over"], row["trunk"], row["batch"]): float(row["cpu_ratio"]) for row in rows}
     single = [ratio for (_, over, _, batch), ratio in cost.items() if over == "floor" and batch == "1"]
-    assert max(ratio for (_, over, _, batch), ratio in cost.items() if over == "floor" and batch != "1") <= 1.03
-    assert f"1.00 to 1.03 times as long as trunk, FIN and classifier alone, {max(single):.2f} with a single image" in text
+    more = [ratio for (_, over, _, batch), ratio in cost.items() if over == "floor" and batch != "1"]
+    times = f"{min(more):.2f} to {max(more):.2f} times as long as trunk, FIN and classifier alone"
+    assert f"{times}, {max(single):.2f} with a single image" in text
     beside = {
         what: ratio for (what, over, trunk, batch), ratio in cost.items() if (over, trunk, batch) == ("plain", "resnet18", "1")
     }

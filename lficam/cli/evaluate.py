@@ -101,9 +101,8 @@ def evaluate_model(model: Trained, images: int = 100, folder: Path | None = None
     for (metric, name), part in values.groupby(["metric", "map"], sort=False):
         better = "higher" if HIGHER_IS_BETTER.get(metric, True) else "lower"  # of localisation too
         means.append({"metric": metric, "better": better, "map": name} | _mean("mean", part, sources))
-    return Evaluation(
-        pd.DataFrame(means), values.dropna(subset="value", ignore_index=True), note
-    )  # without those that have no mask
+    judged = values.dropna(subset="value", ignore_index=True)  # an image without a mask has no value of localisation
+    return Evaluation(pd.DataFrame(means), judged, note)
 
 
 def _mean(name: str, rows: pd.DataFrame, sources: Sequence[str]) -> dict[str, float]:
@@ -122,11 +121,8 @@ def _judged(trained: Trained, samples: Split, given: Mapping[str, Tensor]) -> It
     crops = samples.crops(known.image_size, known.augmentation, BATCH, torch.device("cpu"))
     with on_best_device(model):
         for part, pixels in zip(torch.arange(len(samples)).split(BATCH), crops, strict=True):
-            images, labels, masks = (
-                normalize(pixels, known.mean, known.std),
-                classes[part],
-                samples.take(part.tolist()).masks(known.image_size, known.augmentation),
-            )
+            images, labels = normalize(pixels, known.mean, known.std), classes[part]
+            masks = samples.take(part.tolist()).masks(known.image_size, known.augmentation)
             rows = {"id": [samples.ids[i] for i in part], "class": [known.classes[label] for label in labels]}
             others = {name: baseline_maps(name, model, images, labels) for name in baselines}
             for name, cam in ({name: cam[part] for name, cam in cams.items()} | others).items():

@@ -1,5 +1,6 @@
 """The data sets by name: the embedded digits, the supplement's data sets, and anyone's own images."""
 
+import hashlib
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from lficam.data.folders import (
     list_imagenette,
     load_listing,
 )
+from lficam.data.objects import FOLDERS, object_files, object_folders
 from lficam.data.samples import Dataset
 from lficam.errors import InputError, MissingDataError
 from lficam.paths import data_dir
@@ -264,6 +266,16 @@ def data_fingerprint(name: str, folder: str | None) -> str:
         raise MissingDataError(f"{error}. To get it: {info.source}") from None
 
 
+def objects_fingerprint(name: str, folder: str | None) -> str | None:
+    """What identifies the masks and boxes beside a data set's files, None without any: figures depend on them, no training does."""
+    root = imagenette_folder(data_folder(name, folder))
+    files = [file for beside in object_folders(root) for file in object_files(root / beside, FOLDERS[beside])]
+    digest = hashlib.sha256()
+    for file in files:  # their content: a box can be moved without another size
+        digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest() if files else None
+
+
 def sources_of(name: str, ids: Sequence[str]) -> list[str]:
     """What each image of a data set was made from: images of one source are not independent of each other.
 
@@ -322,8 +334,10 @@ def _find(name: str, root: Path, max_classes: int, max_per_class: int) -> Datase
 
 
 def _readable(dataset: Dataset) -> Dataset:
-    """Leave out, name and list what cannot be decoded."""
+    """Leave out, name and list what cannot be decoded. Raises InputError for a mask or a box that says nothing."""
     unreadable = find_unreadable(dataset.train) | find_unreadable(dataset.test)
+    for images in (dataset.train, dataset.test):
+        images.check_objects(unreadable)
     if not unreadable:
         return dataset
     total = len(dataset.train) + len(dataset.test)

@@ -72,7 +72,7 @@ def upright_size(file: Path) -> tuple[int, int]:
     """Width and height of an image file as `open_image` shows it, from its header alone."""
     with Image.open(file) as image:
         width, height = image.size
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+        turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
     return (height, width) if turned else (width, height)
 
 

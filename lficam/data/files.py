@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +79,12 @@ class ImageFiles:
         with ThreadPoolExecutor() as pool:
             list(pool.map(decode, range(len(self)), self.files))  # a list, so that an error is raised
         return Samples(self.ids, images, self.labels, shapes, self._read_objects(side) if self.objects_known else None)
+
+    def check_objects(self, unreadable: Container[str] = ()) -> None:
+        """Read every mask and box, but those of unreadable images (ids). Raises InputError for the first that is wrong."""
+        triples = zip(self.ids, self.files, self.objects, strict=False)  # no objects: none to read
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda pair: read_object(*pair, 8), [(o, file) for id, file, o in triples if o and id not in unreadable]))
 
     def _read_objects(self, side: int) -> Tensor:
         """(N, 1, side, side) bool."""

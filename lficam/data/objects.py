@@ -22,6 +22,12 @@ def object_folders(folder: Path) -> list[str]:
     return [name for name in there if not any(file.suffix.lower() in SUFFIXES for file in (folder / name).iterdir())]
 
 
+def object_files(root: Path, suffix: str) -> list[Path]:
+    """Those of one of `FOLDERS`, sorted; hidden files are none of ours."""
+    found = (file for file in root.rglob(f"*{suffix}") if not any(part.startswith(".") for part in file.relative_to(root).parts))
+    return sorted(found)
+
+
 def list_objects(folder: Path, files: Mapping[str, Path]) -> dict[str, Path]:
     """The mask, else the boxes, of each image that has one: id -> file.
 
@@ -34,8 +40,7 @@ def list_objects(folder: Path, files: Mapping[str, Path]) -> dict[str, Path]:
     found = {}
     for name in reversed(object_folders(folder)):  # a mask says more than boxes
         root, suffix = folder / name, FOLDERS[name]
-        own = sorted(root.rglob(f"*{suffix}"))
-        if not own:
+        if not (own := object_files(root, suffix)):
             raise InputError(f"{root} holds no {suffix} file: expected {root}/<path of an image>{suffix}, or remove it")
         for file in own:
             path = file.relative_to(root).with_suffix("")
@@ -64,13 +69,14 @@ def read_object(file: Path, image: Path, side: int) -> np.ndarray:
 def _mask(file: Path, size: tuple[int, int], side: int) -> np.ndarray:
     try:
         with Image.open(file) as opened:
-            found = opened.size
-            levels = np.asarray(opened.convert("RGB") if opened.mode == "RGBA" else opened)  # a palette's numbers, not its colours
+            found, transparent = opened.size, opened.getbands()[-1] == "A"
+            levels = np.asarray(opened)  # of a palette the numbers, not the colours
     except DAMAGED as error:
         raise InputError(f"{file} is no mask that can be read ({error}): expected a PNG, not 0 where the object is") from error
     if found != size:
         raise InputError(f"{file} has {_times(found)} pixels, its image {_times(size)}: expected a mask of the image's size")
-    there = levels.reshape(*levels.shape[:2], -1).any(2)
+    planes = levels.reshape(*levels.shape[:2], -1)
+    there = planes[..., : planes.shape[2] - transparent].any(2)
     squashed = Image.fromarray(there.astype(np.uint8) * 255).resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(squashed) >= 128
 

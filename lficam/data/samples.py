@@ -80,7 +80,7 @@ class Samples:
         return 0 if self.objects is None else int(self.objects.flatten(1).any(1).sum())
 
     def masks(self, size: int, augmentation: str) -> Tensor | None:
-        return None if self.objects is None else evaluation_masks(self.objects, self.shapes, size, augmentation)
+        return None if not self.objects_known else evaluation_masks(self.objects, self.shapes, size, augmentation)
 
     def take(self, index: Sequence[int]) -> "Samples":
         index = list(index)
@@ -145,6 +145,20 @@ class Dataset:
 def shuffled(count: int) -> list[int]:
     """0 to `count` - 1 in the one random order in which images are shown and judged: the same everywhere, nothing is picked."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(0)).tolist()
+
+
+def held_out(count: int, fold: str) -> list[int]:
+    """The positions among `count` training images that a fold "k/n" holds out: the k-th of n equal parts of `shuffled`."""
+    k, n = map(int, fold.split("/"))
+    return sorted(shuffled(count)[k - 1 :: n])
+
+
+def without_fold(split: Split, fold: str | None) -> Split:
+    """The training images that are trained on."""
+    if fold is None:
+        return split
+    out = set(held_out(len(split), fold))
+    return split.take([i for i in range(len(split)) if i not in out])
 
 
 def _choose(split: Split, kept: Sequence[int], count: int, generator: torch.Generator) -> Split:

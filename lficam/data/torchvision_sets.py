@@ -9,6 +9,7 @@ import pickle
 import urllib.error
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from lficam.data.files import ImageFiles
 from lficam.data.folders import MEAN, STD
+from lficam.data.objects import list_objects
 from lficam.data.samples import Dataset, Samples
 from lficam.errors import InputError, MissingDataError
 
@@ -55,11 +57,16 @@ def download_arrays(name: str, folder: Path) -> None:
 
 
 def download_imagenette(folder: Path) -> None:
-    """Download Imagenette, its shortest sides 320 pixels, and unpack it. Raises InputError if that fails."""
+    """Download Imagenette, its shortest sides 320 pixels, and unpack it in one piece. Raises InputError if that fails."""
     from torchvision import datasets  # late: it costs a second
 
+    name = "imagenette2-320"
+    if (folder / name).is_dir():
+        return
     try:
-        datasets.Imagenette(folder, size="320px", download=True)
+        with TemporaryDirectory(dir=folder) as unpacked:
+            datasets.Imagenette(unpacked, size="320px", download=True)
+            (Path(unpacked) / name).rename(folder / name)
     except (urllib.error.URLError, RuntimeError) as error:
         raise InputError(
             f"Imagenette could not be downloaded ({error}): try again, or put imagenette2-320.tgz, unpacked, into {folder} yourself"
@@ -141,11 +148,18 @@ def load_imagenet(folder: Path) -> Dataset:
     splits = {split: _imagenet(folder, part) for split, part in (("train", "train"), ("test", "val"))}
     if splits["train"].wnids != splits["test"].wnids:
         raise InputError(f"{folder}: train has {len(splits['train'].wnids)} classes, val others: expected the same folders in both")
+    listing = {
+        f"{split}/{path.parent.name}/{path.name}": path
+        for split, source in splits.items()
+        for path, _ in source.samples
+        for path in [Path(path)]
+    }
+    objects = list_objects(folder, listing)
     files = {}
     for split, source in splits.items():
-        paths = [Path(path) for path, _ in source.samples]
-        ids = tuple(f"{split}/{path.parent.name}/{path.name}" for path in paths)
-        files[split] = ImageFiles(ids, tuple(paths), torch.tensor(source.targets))
+        ids = tuple(id for id in listing if id.startswith(f"{split}/"))
+        own = tuple(objects.get(id) for id in ids) if objects else ()
+        files[split] = ImageFiles(ids, tuple(listing[id] for id in ids), torch.tensor(source.targets), objects=own)
     return Dataset("imagenet", tuple(names[0] for names in splits["train"].classes), MEAN, STD, **files)
 
 

@@ -2,6 +2,7 @@
 
 import torch
 from matplotlib.figure import Figure
+from torch.nn import functional as F
 
 from lficam.data.samples import Dataset, shuffled
 from lficam.figures.grid import DPI, LINE, PAGE_WIDTH, TEXT, headline
@@ -27,7 +28,10 @@ def contact_sheet(dataset: Dataset, title: str) -> Figure:
         axes = figure.add_axes((x / PAGE_WIDTH, 1 - (y + width) / height, width / PAGE_WIDTH, width / height))
         axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
         if masks is not None and masks[i].any():
-            axes.contour(masks[i, 0].numpy(), levels=[0.5], colors=[OUTLINE], linewidths=1)
+            outside = F.pad(masks[i, 0].float(), (1, 1, 1, 1))  # an object that fills the picture has an outline, too
+            places = range(-1, SIDE + 1)
+            axes.contour(places, places, outside.numpy(), levels=[0.5], colors=[OUTLINE], linewidths=1)
+            axes.set(xlim=(-0.5, SIDE - 0.5), ylim=(SIDE - 0.5, -0.5))
         axes.set_axis_off()
         name = dataset.classes[chosen.labels[i]]
         figure.text((x + width / 2) / PAGE_WIDTH, 1 - (y + width + 0.02) / height, name[:22], fontsize=TEXT, ha="center", va="top")

@@ -50,6 +50,7 @@ def _provenance(result: Result) -> dict[str, object]:
         "training_seconds": sum(run.metrics["seconds"] for run in result.runs),
         "environment": environment(),
         "code": code_digest(),
+        **({"objects": experiment.objects} if experiment.objects else {}),
         "runs": [_run_record(run) for run in result.runs],
         "drawing": {"kind": type(result.drawing).__name__} | asdict(result.drawing),
     }

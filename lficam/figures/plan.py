@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lficam.data.datasets import title_of
+from lficam.data.datasets import objects_fingerprint, title_of
 from lficam.data.samples import Dataset, shuffled
 from lficam.figures.profiles import PROFILES, SETTINGS, Setting
 from lficam.paths import figures_dir
@@ -67,6 +67,11 @@ class Experiment:
     def dataset(self) -> str:
         """Name of the data set that is used; a stand-in may be called by its own name."""
         return PROFILES[self.profile].stand_ins + self.supplement_dataset.removeprefix(PROFILES[self.profile].stand_ins)
+
+    @property
+    def objects(self) -> str | None:
+        """What identifies the masks that it is measured with, where they are files."""
+        return objects_fingerprint(self.dataset, self.overrides.get("data")) if self.methods else None
 
     @property
     def source(self) -> str:

@@ -3,6 +3,7 @@
 Classes, mean and std travel in the file: of an ONNX model in `metadata_props`, of a .pt2 in its extra file `metadata.json`.
 """
 
+import copy
 import json
 import logging
 import tempfile
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
+from torch.nn import functional as F
 
 from lficam.errors import InputError
 from lficam.paths import atomic_file
@@ -25,6 +27,7 @@ SUFFIXES = (".onnx", ".pt2")
 TOLERANCE = 1e-4  # absolute, of logits and map, in float32
 OUTPUTS = ("logits", "cam")
 BATCHES = (2, 3)  # images, with which the graph is checked
+LARGEST_ONNX = 1.5 * 2**30  # bytes of weights; more would go into a second file
 
 Outputs = tuple[Tensor, Tensor]  # logits (N, C), cam (N, 1, u, v)
 
@@ -72,15 +75,15 @@ class Graph(nn.Module):
 
 
 def export(model: nn.Module, file: Path, normalize: bool = True) -> Exported:
-    """Write a model, in float32 on the CPU, as one file, .onnx or .pt2, after comparing it with PyTorch.
+    """Write a copy of a model, in float32 on the CPU, as one file, .onnx or .pt2, after comparing it with PyTorch.
 
     The graph takes `images` (N, c, h, w) float32 and returns `logits` (N, C) and `cam` (N, 1, u, v). The batch is free, and so are
     height and width where the trunk takes any; else they are those of the training.
     normalize: with normalisation inside, so that images are pixels in 0 to 255. A model without metadata is exported without.
 
-    Raises InputError for another ending, a folder that is not there or cannot be written to, an extra that is not installed, or a
-    trunk that cannot be exported; FloatingPointError if a result differs from PyTorch's by more than `TOLERANCE`. Then nothing
-    is written.
+    Raises InputError for another ending, a folder that is not there or cannot be written to, an extra that is not installed, a
+    model too large for one file, or a trunk that cannot be exported; FloatingPointError if a result differs from PyTorch's by more
+    than `TOLERANCE`. Then nothing is written.
     """
     file = Path(file)
     if file.suffix not in SUFFIXES:
@@ -88,15 +91,15 @@ def export(model: nn.Module, file: Path, normalize: bool = True) -> Exported:
     _check_writable(file.parent)
     if file.suffix == ".onnx":
         _check_installed()
-    known = model.metadata
-    graph = Graph(model, known.mean, known.std) if normalize and known else Graph(model)
-    graph = graph.eval()
+    model, known = copy.deepcopy(model).float().cpu(), model.metadata
+    graph = (Graph(model, known.mean, known.std) if normalize and known else Graph(model)).eval()
     size, channels = (known.image_size, len(known.mean)) if known else (224, 3)
-    any_size = _takes_any_size(model, channels, size)
+    _check_size(model, file)
+    with _quiet():
+        program, any_size = _trace(graph, torch.rand(BATCHES[0], channels, size, size))
     sizes = [size, size + 32] if any_size else [size]
     with atomic_file(file) as temporary, torch.no_grad():
         with _quiet():
-            program = _trace(graph, torch.rand(BATCHES[0], channels, size, size), any_size)
             run = _save_onnx(program, temporary, graph) if file.suffix == ".onnx" else _save_pt2(program, temporary, graph)
         differences = [_difference(graph, run, channels, batch, size) for size in sizes for batch in BATCHES]
         if worst := [found for found in differences if not max(found.logits, found.cam) <= TOLERANCE]:
@@ -124,31 +127,41 @@ def _check_installed() -> None:
         raise InputError(f"{error.name} is not installed: pip install 'lficam[export]', or export as .pt2") from error
 
 
-@torch.no_grad()
-def _takes_any_size(model: nn.Module, channels: int, size: int) -> bool:
+def _check_size(model: nn.Module, file: Path) -> None:
+    weights = sum(value.nbytes for value in model.state_dict().values())
+    if file.suffix == ".onnx" and weights > LARGEST_ONNX:
+        raise InputError(
+            f"the model has {weights / 1e9:.1f} GB of weights, more than ONNX keeps in one file ({LARGEST_ONNX / 1e9:.1f} GB): "
+            f"export it as .pt2"
+        )
+
+
+def _trace(graph: nn.Module, images: Tensor) -> tuple[torch.export.ExportedProgram, bool]:
+    """The graph, and whether its height and width are free; the batch always is."""
+    batch, smallest = {0: Dim("batch")}, min(32, *images.shape[-2:])  # less would leave some trunks no feature map at all
+    free = batch | {2: Dim("height", min=smallest), 3: Dim("width", min=smallest)}
+    with torch.no_grad():
+        for dimensions in (free, batch) if _may_take_any_size(graph, images) else (batch,):
+            try:
+                return torch.export.export(graph, (images,), dynamic_shapes={"images": dimensions}), dimensions is free
+            except Exception as error:  # whatever somebody's own trunk does that cannot be traced
+                problem = error
+    why = " ".join(str(problem).split())[:200]
+    said = f"the model cannot be traced ({type(problem).__name__}: {why}): rewrite what its trunk does there"
+    raise InputError(said) from problem
+
+
+def _may_take_any_size(graph: nn.Module, images: Tensor) -> bool:
     """Networks whose border depends on the size ("same", as in TensorFlow) would take the exporter minutes, so they do not."""
     from timm.layers import Conv2dSame
 
-    if any(isinstance(part, Conv2dSame) for part in model.modules()):
+    if any(isinstance(part, Conv2dSame) for part in graph.modules()):
         return False
     try:
-        model.eval()(torch.zeros(1, channels, size + 32, size + 32))
+        graph(F.pad(images, (0, 32, 0, 32)))
     except Exception:  # whatever a trunk of fixed size raises
         return False
     return True
-
-
-def _trace(graph: nn.Module, images: Tensor, any_size: bool) -> torch.export.ExportedProgram:
-    free = {0: Dim("batch")}
-    if any_size:
-        smallest = min(32, *images.shape[-2:])  # less would leave some trunks no feature map at all
-        free |= {2: Dim("height", min=smallest), 3: Dim("width", min=smallest)}
-    try:
-        return torch.export.export(graph, (images,), dynamic_shapes={"images": free})
-    except Exception as error:  # whatever somebody's own trunk does that cannot be traced
-        why = " ".join(str(error).split())[:200]
-        said = f"the model cannot be traced ({type(error).__name__}: {why}): rewrite what its trunk does there"
-        raise InputError(said) from error
 
 
 def _save_onnx(program: torch.export.ExportedProgram, file: Path, graph: Graph) -> Callable[[Tensor], Outputs]:

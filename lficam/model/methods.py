@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from lficam.errors import InputError
 from lficam.model.abn import ABN
 from lficam.model.lfi_cam import LFICAM
 from lficam.model.plain import Plain
@@ -52,12 +53,16 @@ METHODS = {
 
 
 def method_of(model: nn.Module) -> Method:
-    """Which method a model is of."""
-    if isinstance(model, ABN):
-        return METHODS["abn"]
-    if isinstance(model, Plain):
-        return METHODS["plain"]
-    return METHODS["lfi-cam" if model.fin is not None else "lfi-cam-without-fin"]
+    """Which method a model is of: that of its class which says most of how it was built. Raises InputError if it is of none."""
+
+    def fits(method: Method) -> bool:
+        built = model._hub_mixin_config
+        return isinstance(model, method.model) and all(built.get(name) == value for name, value in method.options.items())
+
+    found = [method for method in METHODS.values() if fits(method)]
+    if not found:
+        raise InputError(f"{type(model).__name__} is of no method: expected one of {', '.join(METHODS)}")
+    return max(found, key=lambda method: len(method.options))
 
 
 def load_pretrained(name: str | Path, **options: Any) -> nn.Module:

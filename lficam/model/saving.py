@@ -38,7 +38,8 @@ class Savable(PyTorchModelHubMixin):
         super().__init_subclass__(
             coders={nn.Module: _TRUNK_CODER},
             library_name="lficam",
-            license="mit",
+            license="other",  # of the weights, which nobody here knows; the card says more
+            license_name="see-below",
             pipeline_tag="image-classification",
             model_card_template=_CARD,
             **card,
@@ -115,6 +116,8 @@ class Savable(PyTorchModelHubMixin):
         if not Path(model_id).is_dir():
             try:
                 weights = Path(hf_hub_download(model_id, "model.safetensors", **hub_options))
+            except LocalEntryNotFoundError:
+                raise
             except EntryNotFoundError as error:
                 raise InputError(f"{model_id} has no model.safetensors on the hub; other formats are not loaded") from error
         model = cls(**options)

@@ -129,6 +129,7 @@ def is_current(plan: Experiment, run_ids: Iterable[str]) -> bool:
     files = [plan.file(suffix) for suffix in SUFFIXES if suffix != ".json"]
     return (
         record["code"] == code_digest()
+        and record.get("objects") == plan.objects
         and [run["sha256"] for run in record["runs"]] == [sha256(runs_dir() / id / "run.json") for id in run_ids]
         and all(file.is_file() and sha256(file) == record["sha256"][file.name] for file in files)
         and _cells(notebook(plan)) == _cells(executed(plan))

@@ -4,6 +4,7 @@
 - `loop`: the training loop
 - `checkpoint`: the state of a training, so that an interrupted one goes on
 - `explain`: a trained model applied to many images
+- `kept_maps`: the maps that a run keeps beside its model
 - `runs`: the store of trained runs
 - `saved`: trained models by name, runs and saved ones
 - `parallel`: several trainings side by side

@@ -5,6 +5,7 @@ never interrupted. It is a single file because a file is replaced in one step; a
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -19,21 +20,38 @@ Record = dict[str, float]  # what `loop.train` says of an epoch
 
 
 def save_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, history: list[Record]
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    history: list[Record],
+    kept: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write the state after `len(history)` epochs; an older one is replaced only when this one is whole."""
+    """Write the state after `len(history)` epochs; an older one is replaced only when this one is whole.
+
+    kept: what else the training has gathered and must have again.
+    """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
         tensors[f"momentum.{i}"] = state["momentum_buffer"]
     tensors["generator"] = generator.get_state()
+    tensors |= {f"kept.{name}": tensor for name, tensor in (kept or {}).items()}
     # Copies, since safetensors refuses tensors that share memory, as those of a layer that is used twice do.
     tensors = {name: tensor.to("cpu", memory_format=torch.contiguous_format, copy=True) for name, tensor in tensors.items()}
     with atomic_file(folder / "state.safetensors") as temporary:
         save_file(tensors, temporary, {"history": json.dumps(history)})
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> list[Record]:
+def load_checkpoint(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    kept: dict[str, Tensor] | None = None,
+) -> list[Record]:
     """Restore the state in place and return the history so far; does nothing and returns [] if there is none.
+
+    kept: filled with what was kept. A checkpoint that has kept nothing, since an older version wrote it, is as none.
 
     Raises InputError, before anything is restored, if the file is damaged or another model's.
     """
@@ -49,6 +67,10 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
     if _shapes(weights) != _shapes(model.state_dict()):
         raise InputError(_refused(folder, "is of another model"))
+    if kept is not None:
+        kept |= {name.removeprefix("kept."): tensor for name, tensor in tensors.items() if name.startswith("kept.")}
+        if not kept:
+            return []
     model.load_state_dict(weights)
     state = {}
     for i, parameter in enumerate(optimizer.param_groups[0]["params"]):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -58,6 +59,7 @@ class RunConfig(BaseModel):
     # Not among `_FIRST_FIELDS`.
     out_stride: int | None = Field(None, ge=1)  # pixels, of the trunk's last stage; when left out what makes 14x14 maps of 224
     weights: str | None = None  # a safetensors file in timm's names to start from; in the id by its SHA-256
+    fold: str | None = None  # "2/5": train without the second of five parts of the training images
     schedule: Literal["step", "cosine"] = "step"  # x0.1 after 1/2 and 3/4 of the epochs; half a cosine from lr to 0
 
     @model_validator(mode="before")
@@ -106,6 +108,17 @@ class RunConfig(BaseModel):
         if name not in AUGMENTATIONS:
             raise InputError(f"expected one of {', '.join(AUGMENTATIONS)}")
         return name
+
+    @field_validator("fold")
+    @classmethod
+    def _known_fold(cls, fold: str | None) -> str | None:
+        if fold is None:
+            return None
+        found = re.fullmatch(r"(\d+)/(\d+)", fold)
+        k, n = map(int, found.groups()) if found else (0, 0)
+        if not 1 <= k <= n or n < 2:
+            raise InputError('expected "k/n", such as "2/5": train without the second of five parts')
+        return f"{k}/{n}"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -60,22 +60,31 @@ def explain_samples(
     image_size: int,
     augmentation: str,
     batch_size: int = BATCH,
+    classes: Tensor | None = None,
 ) -> Explained:
     """Explain the test crop of every sample, on the GPU if there is one; the model comes back in evaluation mode on the CPU.
 
     mean, std: per channel, of pixels in [0, 1]; they, the image size and the augmentation are those of the training.
+    classes: (N,) int64, of a plain network the classes that its maps are for, instead of the predicted ones.
     """
     with on_best_device(model) as device:
         batches = samples.crops(image_size, augmentation, batch_size, device)
-        return explain_batches(model, (normalize(images, mean, std) for images in batches), samples.ids)
+        normalized = (normalize(images, mean, std) for images in batches)
+        return explain_batches(model, normalized, samples.ids, None if classes is None else classes.to(device))
 
 
 @torch.inference_mode()
-def explain_batches(model: nn.Module, batches: Iterable[Tensor], ids: Sequence[str] = ()) -> Explained:
-    """Explain batches (n, 3, h, w) of normalised images by a model in evaluation mode, where it and they are."""
-    parts = []
+def explain_batches(
+    model: nn.Module, batches: Iterable[Tensor], ids: Sequence[str] = (), classes: Tensor | None = None
+) -> Explained:
+    """Explain batches (n, 3, h, w) of normalised images by a model in evaluation mode, where it and they are.
+
+    classes: as for `explain_samples`.
+    """
+    parts, done = [], 0
     for images in batches:
-        e = model.explain(images)
+        e = model.explain(images) if classes is None else model.explain(images, classes[done : done + len(images)])
+        done += len(images)
         importance = torch.empty(0) if e.importance is None else e.importance
         parts.append((e.logits.softmax(1), e.cam, mean_feature_map(e.features), importance))
     probabilities, cam, mean_features, importance = (torch.cat(column).float().cpu() for column in zip(*parts, strict=True))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lficam.data.augmentation import normalize
-from lficam.data.samples import Dataset
+from lficam.data.samples import Dataset, without_fold
 from lficam.errors import InputError
 from lficam.model.methods import METHODS
 from lficam.model.trunks import trunk
@@ -69,11 +69,18 @@ def learning_rate(config: RunConfig, epoch: int, share: float = 0.0) -> float:
 
 
 def train(
-    config: RunConfig, dataset: Dataset, on_epoch: Callable[[Record], None], checkpoint: Path | None = None
+    config: RunConfig,
+    dataset: Dataset,
+    on_epoch: Callable[[Record], None],
+    checkpoint: Path | None = None,
+    snapshot: Callable[[int, nn.Module], None] | None = None,
+    kept: dict[str, Tensor] | None = None,
 ) -> tuple[nn.Module, list[Record]]:
-    """Train a model on `dataset.train`; `on_epoch` is called with each epoch's record.
+    """Train a model on `dataset.train`, without the part that `config.fold` holds out; `on_epoch` is called with each record.
 
     checkpoint: folder that keeps the state now and then; if it has one, training goes on from there.
+    snapshot: called with 0 and the model before the first epoch, and with each epoch and the model after it, where it is trained;
+        must leave the model as it is. kept: what it gathers, so that a training that goes on has it again.
 
     Returns the model on the CPU, in evaluation mode, and the history, one record an epoch: epoch, lr, loss (nats an image),
     accuracy (training images, as augmented), seconds. Two calls on one CPU give the same bits, interrupted or not.
@@ -84,8 +91,11 @@ def train(
     if config.compile:
         objective.compile()
     generator = torch.Generator().manual_seed(config.seed)
-    samples = dataset.train.to(accelerator.device)
-    history = load_checkpoint(checkpoint, objective, optimizer, generator) if checkpoint else []
+    samples = without_fold(dataset.train, config.fold).to(accelerator.device)
+    history = load_checkpoint(checkpoint, objective, optimizer, generator, kept) if checkpoint else []
+    model = accelerator.unwrap_model(objective).model
+    if snapshot and not history:
+        snapshot(0, model)
     saved = time.perf_counter()
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
     for epoch in range(len(history) + 1, config.epochs + 1):
@@ -101,11 +111,12 @@ def train(
         seconds = time.perf_counter() - start
         history.append({"epoch": epoch, "lr": rate(), "loss": loss, "accuracy": accuracy, "seconds": seconds})
         on_epoch(history[-1])
+        if snapshot:  # before the checkpoint, so that one that goes on from there has it
+            snapshot(epoch, model)
         if checkpoint and time.perf_counter() - saved > CHECKPOINT_SECONDS:
-            save_checkpoint(checkpoint, objective, optimizer, generator, history)
+            save_checkpoint(checkpoint, objective, optimizer, generator, history, kept)
             saved = time.perf_counter()
-    model = accelerator.unwrap_model(objective).model.to("cpu", memory_format=torch.contiguous_format)
-    return model.eval(), history
+    return model.to("cpu", memory_format=torch.contiguous_format).eval(), history
 
 
 def _untrained(config: RunConfig, num_classes: int) -> tuple[Objective, torch.optim.Optimizer]:

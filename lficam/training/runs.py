@@ -1,6 +1,7 @@
 """The store of trained runs: a folder each, named by the run's id, written in one piece.
 
-`config.json` and `model.safetensors` are the model, as `from_pretrained` reads it; `run.json` is how it came about.
+`config.json` and `model.safetensors` are the model, as `from_pretrained` reads it; `run.json` is how it came about; its maps lie
+beside them (`kept_maps`).
 """
 
 import json
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from lficam.data.augmentation import normalize
 from lficam.data.datasets import load_dataset, sources_of
 from lficam.data.own_data import is_registered_dataset
-from lficam.data.samples import Dataset
+from lficam.data.samples import Dataset, without_fold
 from lficam.errors import InputError
 from lficam.model.initialization import initialize
 from lficam.model.metadata import Metadata
@@ -30,6 +31,7 @@ from lficam.provenance import environment
 from lficam.training.checkpoint import Record
 from lficam.training.config import RunConfig, describe
 from lficam.training.explain import Explained, Trained, explain_samples
+from lficam.training.kept_maps import EpochMaps, KeptMaps, has_epochs, keep_maps, load_epochs, load_maps
 from lficam.training.loop import build_model, train
 from lficam.training.parallel import fit_in_workers
 from lficam.training.tracking import tracking
@@ -79,6 +81,24 @@ class Run(RunRecord, Trained):
         """The model's word on every test image, computed on first use."""
         return self.explain(self.dataset.test)
 
+    @cached_property
+    def kept(self) -> KeptMaps:
+        """The maps that lie beside the model, of the first test images of the shuffle; made now if it was stored without them."""
+        folder = runs_dir() / self.id
+        with lock(runs_dir(), self.id, busy=f"waiting for the process that works on {self.id}", wait=True):
+            if (found := load_maps(folder, self.config)) is None:
+                keep_maps(folder, self.model, self.dataset, self.config, self.explained)
+                found = load_maps(folder, self.config)
+        return found
+
+    @cached_property
+    def epoch_maps(self) -> dict[int, Tensor]:
+        """Epoch -> maps (n, 1, u, v) in [0, 1] of the first 300 of the same images while the model learned (`kept_maps`).
+
+        Raises InputError for a run that was stored without them.
+        """
+        return load_epochs(runs_dir() / self.id)
+
     def pictures(self, index: Sequence[int]) -> dict[str, Tensor]:
         """The test images at these positions as the model sees them, not yet normalised: id -> (3, h, w) in [0, 1]."""
         shown = self.dataset.test.take(index)
@@ -118,27 +138,31 @@ def fit_or_load(config: RunConfig) -> Run:
     return fit_or_load_all([config])[0]
 
 
-def fit_or_load_all(configs: Sequence[RunConfig]) -> list[Run]:
+def fit_or_load_all(configs: Sequence[RunConfig], epochs: bool = False) -> list[Run]:
     """The runs of many configs, in order; trains what the store lacks, with one progress bar.
 
+    epochs: whether they need the maps of their epochs (`Run.epoch_maps`); a run that was stored without them is trained again and
+        takes its place, so that figures made from it before are out of date.
     An interrupted call keeps the runs that were finished. A second process that needs the same run waits for it.
     Raises what kept the first of them from being trained.
     """
-    for error in fit_missing(configs).values():
+    for error in fit_missing(configs, epochs=epochs).values():
         raise error
     # The caller's config, not the stored one: it knows where the data lies now.
     return [replace(load_run(config.run_id()), config=config) for config in configs]
 
 
-def fit_missing(configs: Sequence[RunConfig], jobs: int = 1) -> dict[str, Exception]:
+def fit_missing(configs: Sequence[RunConfig], jobs: int = 1, epochs: bool = False) -> dict[str, Exception]:
     """Train what the store lacks; a run that cannot be trained does not keep the others from it.
 
     jobs: how many to train side by side, which pays where one does not fill the GPU. What was registered (`register_trunk`,
         `register_dataset`) needs 1.
+    epochs: as for `fit_or_load_all`.
 
     Returns id -> InputError (data that cannot be read) or FloatingPointError (a loss that is not finite) of those.
     """
-    lacking = missing(configs)
+    lacking = missing(configs, epochs)
+    fit = partial(_fit, epochs=epochs)
     if not lacking:
         return {}
     registered = [f"trunk {config.trunk!r}" for config in lacking.values() if is_registered(config.trunk)]
@@ -147,12 +171,12 @@ def fit_missing(configs: Sequence[RunConfig], jobs: int = 1) -> dict[str, Except
         raise InputError(f"jobs={jobs}: {registered[0]} is registered in this process alone, so train one at a time")
     with Progress({id: config.epochs for id, config in lacking.items()}) as progress:
         if jobs > 1:
-            return fit_in_workers(_fit, lacking, jobs, progress.epoch)
+            return fit_in_workers(fit, lacking, jobs, progress.epoch)
         failed = {}
         for id, config in lacking.items():
             progress.start(id)
             try:
-                _fit(id, config, partial(progress.epoch, id))
+                fit(id, config, partial(progress.epoch, id))
             except (InputError, FloatingPointError) as error:
                 # Their tracebacks would keep the model and its data in memory.
                 error.__cause__ = error.__context__ = None
@@ -165,14 +189,16 @@ def fit_elsewhere(configs: Sequence[RunConfig], on_epoch: Callable[[str, Record]
     return fit_in_workers(_fit, missing(configs), 1, on_epoch)
 
 
-def missing(configs: Sequence[RunConfig]) -> dict[str, RunConfig]:
-    """Id -> config of the runs that the store lacks."""
-    return {id: config for config in configs if not is_stored(id := config.run_id())}
+def missing(configs: Sequence[RunConfig], epochs: bool = False) -> dict[str, RunConfig]:
+    """Id -> config of the runs that the store lacks. epochs: as for `fit_or_load_all`."""
+    return {
+        id: config for config in configs if not is_stored(id := config.run_id()) or (epochs and not has_epochs(runs_dir() / id))
+    }
 
 
 def is_stored(id: str) -> bool:
     """Whether a run has been trained and stored."""
-    return (runs_dir() / id / "run.json").is_file()
+    return Path(id).name == id and (runs_dir() / id / "run.json").is_file()
 
 
 def stored_ids() -> list[str]:
@@ -216,10 +242,10 @@ def unfinished(id: str) -> Path:
     return runs_dir() / ".unfinished" / id
 
 
-def _fit(id: str, config: RunConfig, on_epoch: Callable[[Record], None]) -> None:
+def _fit(id: str, config: RunConfig, on_epoch: Callable[[Record], None], epochs: bool = False) -> None:
     """Train and store one run, from where an interrupted training of it stopped."""
     with lock(runs_dir(), id, busy=f"waiting for the process that trains {id}", wait=True), tracking(id, config) as track:
-        if is_stored(id):  # another process has trained it meanwhile
+        if not missing([config], epochs):  # another process has trained it meanwhile
             return
 
         def epoch_ended(record: Record) -> None:
@@ -243,14 +269,19 @@ def _fit(id: str, config: RunConfig, on_epoch: Callable[[Record], None]) -> None
 
 def _train_and_store(id: str, config: RunConfig, on_epoch: Callable[[Record], None]) -> None:
     dataset = _dataset(config)
-    model, history = train(config, dataset, on_epoch, unfinished(id))
+    epoch_maps = EpochMaps(config, dataset)
+    model, history = train(config, dataset, on_epoch, unfinished(id), epoch_maps, epoch_maps.levels)
     test = explain_samples(model, dataset.test, dataset.mean, dataset.std, config.image_size, config.augmentation)
     record = {
         "config": config.model_dump(),
         "classes": dataset.classes,
         "mean": dataset.mean,
         "std": dataset.std,
-        "data": {"train": len(dataset.train), "test": len(dataset.test), "unreadable": dict(dataset.unreadable)},
+        "data": {
+            "train": len(without_fold(dataset.train, config.fold)),
+            "test": len(dataset.test),
+            "unreadable": dict(dataset.unreadable),
+        },
         "metrics": {
             "test_accuracy": test.accuracy(dataset.test.labels),
             "train_accuracy": history[-1]["accuracy"],
@@ -262,6 +293,8 @@ def _train_and_store(id: str, config: RunConfig, on_epoch: Callable[[Record], No
     model.metadata = _metadata(config, dataset)
     with atomic_folder(runs_dir() / id) as folder:
         model.save_pretrained(folder)
+        keep_maps(folder, model, dataset, config, test)
+        epoch_maps.save(folder)
         (folder / "run.json").write_text(json.dumps(record, indent=2))
     shutil.rmtree(unfinished(id), ignore_errors=True)
 

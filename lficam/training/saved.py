@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from lficam.errors import InputError
@@ -25,32 +26,52 @@ class SavedModel(Trained):
 
 
 def load_trained(name: str) -> Trained:
-    """A run of the store by its id, a folder written by `save_pretrained`, or owner/name on the hub.
+    """A run of the store by its id or its folder, a folder written by `save_pretrained`, or owner/name on the hub.
 
-    Raises InputError if there is none of that name, or it does not say what its classes are and how its input is normalised.
+    Raises InputError if there is none of that name, it is damaged, or it does not say what its classes are and how its input, of
+    three channels, is normalised.
     """
-    if is_stored(name):
-        return load_run(name)
+    if is_stored(id := _id_of(name)):
+        return load_run(id)
     model = load_model(name)
     if model.metadata is None:
         raise InputError(
             f"{name} does not say what its classes are and how its input is normalised: load it, set model.metadata to a "
             "lficam.Metadata, and save it again"
         )
+    if (channels := len(model.metadata.mean)) != 3:
+        raise InputError(
+            f"{name} takes images of {channels} channels: expected a model of three, since pictures are read in colour"
+        )
     return SavedModel(id=name, model=model, metadata=model.metadata)
 
 
 def load_model(name: str) -> nn.Module:
-    """The same, without what must be known of a model to ask it about images. Raises InputError if there is none of that name."""
-    if is_stored(name):
-        return load_run(name).model
+    """The same, without what must be known of a model to ask it about images.
+
+    Raises InputError if there is none of that name, or it is damaged.
+    """
+    if is_stored(id := _id_of(name)):
+        return load_run(id).model
     if not names_saved_model(name):
         raise InputError(
             f"no run {name!r} in {runs_dir()}, and no such folder: `lficam runs` lists the runs; a saved model is a folder "
             "written by save_pretrained, or owner/name on the hub"
         )
-    with torch.random.fork_rng(devices=[]):  # its weights are drawn before they are replaced
-        return load_pretrained(name)
+    try:
+        with torch.random.fork_rng(devices=[]):  # its weights are drawn before they are replaced
+            return load_pretrained(name)
+    except InputError:
+        raise
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:  # no JSON is a ValueError
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError(f"the model in {name} is damaged or of another version ({why}): get it again") from error
+
+
+def _id_of(name: str) -> str:
+    """Of a run's folder in the store, as a shell completes it, the run's id."""
+    path = Path(name)
+    return path.name if path.absolute().parent == runs_dir() else name
 
 
 def names_saved_model(name: str) -> bool:

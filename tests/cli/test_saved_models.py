@@ -2,6 +2,7 @@
 
 import shutil
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,12 @@ import pytest
 import torch
 from helpers import command
 from PIL import Image
+from torch import nn
 
 from lficam.errors import InputError
 from lficam.model.lfi_cam import LFICAM
-from lficam.model.trunks import trunk
+from lficam.model.metadata import Metadata
+from lficam.model.trunks import register_trunk, trunk
 from lficam.paths import runs_dir
 from lficam.training.runs import load_run
 from lficam.training.saved import load_trained
@@ -128,3 +131,38 @@ def test_loading_a_model_draws_nothing_from_the_global_generator(run):
     before = torch.get_rng_state()
     load_trained(FOLDER)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_folder_of_a_run_is_the_run(run):
+    assert load_trained(str(runs_dir() / run)).id == run
+
+
+DAMAGES = {
+    "weights cut off": ("model.safetensors", lambda content: content[: len(content) // 2]),
+    "no config": ("config.json", lambda content: b"{"),
+    "no classes": ("config.json", lambda content: content.replace(b'"std"', b'"deviation"')),
+    "a wrong size": ("config.json", lambda content: content.replace(b'"image_size": 28', b'"image_size": "large"')),
+    "other weights": ("config.json", lambda content: content.replace(b'"num_classes": 10', b'"num_classes": 9')),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_model_is_one_line(damage, run, lficam):
+    file, change = DAMAGES[damage]
+    content = Path(FOLDER, file).read_bytes()
+    Path(FOLDER, file).write_bytes(change(content))
+    assert Path(FOLDER, file).read_bytes() != content
+    done = lficam("explain", "pictures/a.png", "--model", FOLDER)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert f"the model in {FOLDER} is damaged or of another version" in done.stderr
+
+
+def test_a_model_of_grey_pictures_is_refused(run, lficam):
+    register_trunk("tests_grey", lambda: nn.Conv2d(1, 4, 3))
+    model = LFICAM(trunk("tests_grey"), num_features=4, num_classes=2)
+    model.metadata = Metadata(classes=("a", "b"), mean=(0.5,), std=(0.5,), image_size=28)
+    model.save_pretrained("grey")
+    done = lficam("explain", "pictures/a.png", "--model", "grey")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "grey takes images of 1 channels: expected a model of three" in done.stderr

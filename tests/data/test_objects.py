@@ -8,7 +8,8 @@ import torch
 from helpers import write_image
 from PIL import Image
 
-from lficam.data.datasets import load_dataset
+from lficam.data.datasets import data_fingerprint, find_dataset, load_dataset, objects_fingerprint
+from lficam.data.decoding import upright_size
 from lficam.data.folders import list_folder, load_listing
 from lficam.data.objects import read_object
 from lficam.errors import InputError
@@ -24,7 +25,7 @@ def write_mask(file, rows, columns, size=(60, 40), mode="L", value=1):
         image = image.convert("L")
         image = Image.frombytes("P", image.size, image.tobytes())
         image.putpalette([0, 0, 0] * 256)  # its colours say nothing
-    elif mode in ("RGB", "RGBA", "1"):
+    elif mode in ("LA", "RGB", "RGBA", "1"):
         image = image.point(lambda level: 255 * (level > 0)).convert(mode)
     image.save(file)
 
@@ -45,7 +46,7 @@ def whole(folder, name="folder"):
     return listed, listed.decode(20)
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "1"])
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA", "1"])
 def test_a_mask_is_where_it_was_planted_whatever_its_mode(mode, folder):
     write_mask(folder / "masks/test/cat/1.png", slice(0, 10), slice(30, 60), mode=mode)
     for split in whole(folder):
@@ -210,14 +211,47 @@ def test_a_damaged_mask_is_named(content, folder):
 
 
 def test_masks_change_no_id_of_a_run(folder):
-    from lficam.data.datasets import data_fingerprint
-
     before = data_fingerprint("folder", str(folder))
     write_mask(folder / "masks/test/cat/0.png", slice(0, 1), slice(0, 1))
     assert data_fingerprint("folder", str(folder)) == before
+
+
+def test_hidden_files_are_none_of_ours(folder):
+    write_mask(folder / "masks/test/cat/0.png", slice(0, 40), slice(0, 60))
+    (folder / "masks/test/cat/._0.png").write_bytes(b"a resource fork")
+    assert whole(folder)[0].objects_known == 1
+
+
+def test_a_bad_mask_is_found_when_the_data_is_read_not_after_the_training(folder):
+    write_mask(folder / "masks/train/cat/0.png", slice(0, 1), slice(0, 1), size=(5, 5))
+    with pytest.raises(InputError, match=r"0\.png has 5 x 5 pixels, its image 60 x 40"):
+        find_dataset("folder", str(folder))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 9])
+def test_an_image_that_is_not_turned_by_a_quarter_keeps_its_sides(orientation, folder):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (60, 40)).save(folder / "test/cat/0.jpg", exif=exif)
+    assert upright_size(folder / "test/cat/0.jpg") == (60, 40)
 
 
 def test_objects_do_not_change_when_labels_are_replaced(folder):
     write_mask(folder / "masks/test/cat/0.png", slice(0, 40), slice(0, 60))
     split = whole(folder)[1]
     assert replace(split, labels=split.labels + 1).objects_known == 1
+
+
+def test_masks_that_come_or_change_are_seen_where_figures_depend_on_them(folder):
+    seen = [objects_fingerprint("folder", str(folder))]
+    write_mask(folder / "masks/test/cat/0.png", slice(0, 1), slice(0, 1))
+    seen.append(objects_fingerprint("folder", str(folder)))
+    write_mask(folder / "masks/test/cat/1.png", slice(0, 1), slice(0, 1))
+    seen.append(objects_fingerprint("folder", str(folder)))
+    content = bytearray((folder / "masks/test/cat/1.png").read_bytes())
+    content[-1] ^= 1
+    (folder / "masks/test/cat/1.png").write_bytes(content)  # of the same size
+    seen.append(objects_fingerprint("folder", str(folder)))
+    assert seen[0] is None
+    assert len(set(seen)) == 4
+    assert objects_fingerprint("digits-stl10", None) is None

@@ -190,3 +190,38 @@ def test_a_graph_that_differs_is_not_written(wrong, value, tmp_path, monkeypatch
     with pytest.raises(FloatingPointError, match=r"differs from PyTorch: .*expected at most 0\.0001"):
         export(model(), tmp_path / "model.pt2")
     assert [file.read_text() for file in tmp_path.iterdir()] == ["an older one"]
+
+
+class MultiplesOfEight(nn.Module):
+    """Takes 32 and 64 pixels, and 40, but not 36."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Conv2d(3, 8, 3, padding=1)
+
+    def forward(self, x):
+        n, _, h, w = x.shape
+        return self.embed(x).view(n, 8, h // 8, 8, w // 8, 8).mean((3, 5))
+
+
+def test_a_trunk_that_takes_some_sizes_keeps_that_of_its_training(tmp_path):
+    made = LFICAM(MultiplesOfEight(), num_features=8, num_classes=2).eval()
+    made.metadata = METADATA
+    done = export(made, tmp_path / "model.pt2")
+    images = pixels(5, 3, 32, 32)
+    for got, expected in zip(answers(done.file, images), explained(made, images), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+def test_the_model_itself_stays_as_it_is(tmp_path):
+    made = model().double().train()
+    export(made, tmp_path / "model.pt2")
+    assert made.training
+    assert made.fc.weight.dtype == torch.float64
+
+
+def test_a_model_too_large_for_one_file_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST_ONNX", 1000)
+    with pytest.raises(InputError, match=r"GB of weights, more than ONNX keeps in one file .*: export it as \.pt2"):
+        export(model(), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lficam.errors import InputError
+from lficam.model import saving
 from lficam.model.abn import ABN
 from lficam.model.lfi_cam import LFICAM
 from lficam.model.metadata import Metadata
@@ -165,6 +166,18 @@ def test_a_name_that_the_hub_does_not_know_is_one_line(monkeypatch):
             load("nobody/nothing")
 
 
+def test_a_hub_that_is_lost_between_two_files_is_one_line(monkeypatch, tmp_path):
+    LFICAM(trunk("cifar_resnet8"), num_classes=3).save_pretrained(tmp_path)
+
+    def offline(*asked, **options):
+        raise LocalEntryNotFoundError("no connection")
+
+    monkeypatch.setattr(hub_mixin, "hf_hub_download", lambda **asked: str(tmp_path / "config.json"))
+    monkeypatch.setattr(saving, "hf_hub_download", offline)
+    with pytest.raises(InputError, match=r"could not be fetched from the hub \(no connection\)"):
+        LFICAM.from_pretrained("nobody/nothing")
+
+
 def change(folder, edit):
     tensors = load_file(folder / "model.safetensors")
     edit(tensors)
@@ -210,8 +223,8 @@ def test_the_wrong_class_gets_one_sentence(saved, other, old, tmp_path):
 
 def test_of_a_class_that_is_not_known_here_it_is_said(tmp_path):
     LFICAM(trunk("cifar_resnet8"), num_classes=3).save_pretrained(tmp_path)
-    rewrite(tmp_path, lambda config: config.update(architecture="Other"))
-    with pytest.raises(InputError, match="is a model of class 'Other': expected one of "):
+    rewrite(tmp_path, lambda config: config.update(architecture="SomebodyElses"))
+    with pytest.raises(InputError, match="is a model of class 'SomebodyElses': expected one of "):
         load_pretrained(tmp_path)
 
 
@@ -278,7 +291,7 @@ def test_the_card_says_how_to_use_it_and_what_is_known(tmp_path):
     card = (tmp_path / "README.md").read_text()
     assert card.startswith("---\n")
     header, _, text = card[4:].partition("---\n")
-    assert yaml.safe_load(header)["license"] == "mit"
+    assert yaml.safe_load(header)["license"] == "other"  # that of the weights is not known here
     assert yaml.safe_load(header)["library_name"] == "lficam"
     for words in (
         "2 classes: cat, dog.",
@@ -287,7 +300,7 @@ def test_the_card_says_how_to_use_it_and_what_is_known(tmp_path):
         "Trained on two cats.",
         "Weights: CC BY.",
         "https://arxiv.org/abs/2105.00937",
-        "lficam.LFICAM.from_pretrained",
+        "lficam.load_pretrained",
         "one map for all classes",
     ):
         assert words in card

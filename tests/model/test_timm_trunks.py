@@ -145,7 +145,7 @@ def test_any_network_gives_maps_of_14_by_14_which_are_timms(name, stages, channe
 @pytest.mark.parametrize("name", ["convnext_atto", "tf_efficientnet_lite0", "regnetx_002"])
 def test_abn_has_the_same_map_size_on_any_chain_of_stages(name):
     strides = {method: RunConfig(dataset="catdog", trunk=name, method=method).out_stride for method in METHODS}
-    assert strides == {"lfi-cam": 16, "lfi-cam-without-fin": 16, "abn": 32}
+    assert strides == {"lfi-cam": 16, "lfi-cam-without-fin": 16, "abn": 32, "plain": 16}
     with torch.no_grad():
         for method, stride in strides.items():
             model = METHODS[method].build(trunk(name, out_stride=stride), 2).eval()

@@ -51,7 +51,9 @@ def test_a_second_call_makes_nothing_again(outcome, monkeypatch):
     assert sorted(make_figures("embedded").kept) == sorted(EXPERIMENTS)
 
 
-@pytest.mark.parametrize("damage", ["png changed", "csv missing", "other code", "other runs", "retrained", "notebook changed"])
+@pytest.mark.parametrize(
+    "damage", ["png changed", "csv missing", "other code", "other masks", "other runs", "retrained", "notebook changed"]
+)
 def test_a_figure_that_is_out_of_date_is_noticed(outcome, tmp_path, monkeypatch, damage):
     shutil.copytree(figures_dir() / "embedded", tmp_path / "embedded")
     monkeypatch.setenv("LFICAM_FIGURES", str(tmp_path))
@@ -65,6 +67,8 @@ def test_a_figure_that_is_out_of_date_is_noticed(outcome, tmp_path, monkeypatch,
         file_of(plan, ".csv").unlink()
     elif damage == "other code":
         file_of(plan, ".json").write_text(json.dumps(record | {"code": "0"}))
+    elif damage == "other masks":
+        file_of(plan, ".json").write_text(json.dumps(record | {"objects": "0"}))
     elif damage == "other runs":
         file_of(plan, ".json").write_text(json.dumps(record | {"runs": record["runs"][:1]}))
     elif damage == "retrained":
@@ -215,7 +219,7 @@ def test_figure_6_on_a_folder_of_photographs(tmp_path, monkeypatch):
     assert outcome.failed == {}
     (file,) = (tmp_path / "figures").rglob("fig6_*.json")
     record = json.loads(file.read_text())
-    assert "Cat&Dog, quick profile, changed: trunk=cifar_resnet8" in record["source"]
+    assert "Cat&Dog (16 + 12 photographs), quick profile, changed: trunk=cifar_resnet8" in record["source"]
     assert "photos" not in file.read_text()  # the folder is the user's own affair
     assert len(record["drawing"]["panels"]) == 6 * 11
     assert {panel["id"].split("/")[0] for panel in record["drawing"]["panels"]} == {"test"}

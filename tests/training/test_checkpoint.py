@@ -186,7 +186,7 @@ def test_a_checkpoint_is_written_when_more_than_two_minutes_have_passed(noise, t
     monkeypatch.undo()
     now, saved = [0.0], []
     monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr(loop, "save_checkpoint", lambda *arguments: saved.append(len(arguments[-1])))
+    monkeypatch.setattr(loop, "save_checkpoint", lambda *arguments: saved.append(len(arguments[4])))
 
     def fifty_seconds_later(record):
         now[0] += 50

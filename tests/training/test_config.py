@@ -203,6 +203,7 @@ OTHER_VALUES = {
     "precision": "bfloat16",
     "compile": True,
     "out_stride": 32,
+    "fold": "1/2",
     "schedule": "cosine",
 }
 
