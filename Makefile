@@ -12,7 +12,7 @@ help:  ## this list
 figures: .venv/ready  ## train what is missing, execute the notebooks, write figures/<profile>/ with its report.html
 	$(BIN)/lficam figures --profile $(PROFILE)
 
-test: .venv/tested  ## every test, every notebook by nbval, and the linter (under 20 minutes on 2 cores)
+test: .venv/tested  ## every test, every notebook by nbval, and the linter (half an hour on 2 cores where the models are trained)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pytest

@@ -137,7 +137,7 @@ def test_fresh_trains_and_draws_again(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "_execute", lambda plans: None)
     monkeypatch.setattr(notebooks, "write_report", lambda folder, profile: None)
     trained = []
-    monkeypatch.setattr(runs, "_fit", lambda id, config, progress: trained.append(id))
+    monkeypatch.setattr(runs, "_fit", lambda id, config, progress, epochs: trained.append(id))
     overrides = {"epochs": 1}
     plan = experiment("fig1", overrides=overrides)
     for config in plan.configs():
@@ -185,7 +185,7 @@ def test_fresh_keeps_the_unfinished_trainings_of_other_figures(tmp_path, monkeyp
     monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(notebooks, "_execute", lambda plans: None)
     monkeypatch.setattr(notebooks, "write_report", lambda folder, profile: None)
-    monkeypatch.setattr(runs, "_fit", lambda id, config, progress: None)
+    monkeypatch.setattr(runs, "_fit", lambda id, config, progress, epochs: None)
     for name in ("fig1", "fig2"):
         for config in experiment(name).configs():
             runs.unfinished(config.run_id()).mkdir(parents=True)
