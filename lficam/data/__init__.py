@@ -9,6 +9,7 @@
 - `digits`: the embedded data, cluttered digits
 - `torchvision_sets`: CIFAR10, CIFAR100, STL10 and ImageNet
 - `download`: large files from the network
+- `catdog`: getting the photographs of cats and dogs
 - `datasets`: all data sets by name
 - `own_data`: those that torch already reads, made usable by name
 """

@@ -1,18 +1,15 @@
 """The data sets by name: the embedded digits, the supplement's data sets, and anyone's own images."""
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
 from lficam.data import digits, torchvision_sets
 from lficam.data.augmentation import kept_side
-from lficam.data.download import download
+from lficam.data.catdog import get_catdog
 from lficam.data.files import ImageFiles, find_unreadable
 from lficam.data.folders import (
     IMAGENETTE,
@@ -31,11 +28,6 @@ from lficam.paths import data_dir
 
 # Decoded images of both splits that are kept in memory, in bytes; what needs more is decoded anew in every epoch.
 MEMORY_LIMIT = 8 * 2**30
-
-# Microsoft's archive of the Asirra photographs.
-CATDOG_URL = "https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip"
-CATDOG_SIZE = 824_887_076  # bytes
-CATDOG_SHA256 = "b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9"
 
 # The release normalises CIFAR and STL10 with these. The deviations are those of single images, averaged.
 RELEASE_MEAN, RELEASE_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -111,44 +103,6 @@ def _load_imagenette(folder: Path) -> Dataset:
     return replace(dataset, classes=tuple(IMAGENETTE[wnid] for wnid in dataset.classes))
 
 
-def _get_catdog(folder: Path) -> None:
-    """Download Microsoft's archive, unless an archive or photographs lie there, and unpack what lies there."""
-    if not any(folder.glob("*.zip")) and not any((folder / name).is_dir() for name in ("PetImages", "train")):
-        download(CATDOG_URL, folder / CATDOG_URL.rsplit("/", 1)[1], CATDOG_SIZE, CATDOG_SHA256)
-    _unpack_zips(folder)
-
-
-def _unpack_zips(folder: Path) -> None:
-    """Unpack the archives that lie in the folder, and those that were in them; each in one piece.
-
-    Raises InputError if one is damaged, or something of it is there already.
-    """
-    done = set()
-    while left := set(folder.glob("*.zip")) - done:
-        for archive in sorted(left):
-            _unpack_zip(archive, folder)
-        done |= left
-
-
-def _unpack_zip(archive: Path, folder: Path) -> None:
-    """In one piece; what is all there already stays as it is."""
-    print(f"unpacking {archive}", flush=True)
-    with TemporaryDirectory(dir=folder) as unpacked:
-        try:
-            with zipfile.ZipFile(archive) as file:
-                file.extractall(unpacked)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise InputError(f"{archive} is damaged ({error}): remove it and get it again") from error
-        entries = sorted(Path(unpacked).iterdir())
-        there = [entry.name for entry in entries if (folder / entry.name).exists()]
-        if len(there) == len(entries):
-            return
-        if there:
-            raise InputError(f"{archive} holds {there[0]}, which is in {folder} already: move one of them away")
-        for entry in entries:
-            entry.rename(folder / entry.name)
-
-
 DATASETS = {
     "digits-cifar100": _embedded("digits-cifar100", "CIFAR100"),
     "digits-stl10": _embedded("digits-stl10", "STL10"),
@@ -203,7 +157,7 @@ DATASETS = {
         load=partial(load_listing, "catdog", list_catdog),
         listed=True,
         listing=list_catdog,
-        prepare=_get_catdog,
+        prepare=get_catdog,
     ),
     "imagenette": DatasetInfo(
         title="Imagenette, ten classes of ImageNet",

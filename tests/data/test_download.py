@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from lficam.data import datasets
+from lficam.data import catdog, datasets
 from lficam.data.download import download
 from lficam.errors import InputError
 
@@ -95,9 +95,9 @@ def test_cats_and_dogs_are_downloaded_and_unpacked(server, tmp_path, monkeypatch
         for name in ("PetImages/Cat/0.jpg", "PetImages/Dog/0.jpg"):
             file.writestr(name, b"picture")
     server["content"] = archive.getvalue()
-    monkeypatch.setattr(datasets, "CATDOG_URL", server["url"])
-    monkeypatch.setattr(datasets, "CATDOG_SIZE", len(server["content"]))
-    monkeypatch.setattr(datasets, "CATDOG_SHA256", hashlib.sha256(server["content"]).hexdigest())
+    monkeypatch.setattr(catdog, "URL", server["url"])
+    monkeypatch.setattr(catdog, "SIZE", len(server["content"]))
+    monkeypatch.setattr(catdog, "SHA256", hashlib.sha256(server["content"]).hexdigest())
     datasets.DATASETS["catdog"].prepare(tmp_path)
     assert (tmp_path / "PetImages/Cat/0.jpg").read_bytes() == b"picture"
     datasets.DATASETS["catdog"].prepare(tmp_path)  # the archive is there
