@@ -88,7 +88,7 @@ def imagenette_folder(folder: Path) -> Path:
 def list_imagenette(folder: Path) -> Listing:
     """As `list_folder`, of class folders that are named by wnid."""
     files = list_folder(imagenette_folder(folder))
-    if unknown := {_class_of(id) for id in files} - IMAGENETTE.keys():
+    if unknown := {class_of(id) for id in files} - IMAGENETTE.keys():
         raise InputError(f"{folder} has a class folder {min(unknown)!r}: expected Imagenette's, {', '.join(IMAGENETTE)}")
     return files
 
@@ -126,17 +126,20 @@ def load_listing(name: str, listing: Callable[[Path], Listing], folder: Path) ->
     classes = _classes(files, folder)
     objects = list_objects(folder, files)
 
-    def split(name: str) -> ImageFiles:
-        ids = tuple(id for id in files if id.startswith(f"{name}/"))
-        labels = torch.tensor([classes.index(_class_of(id)) for id in ids])
-        own = tuple(objects.get(id) for id in ids)
-        return ImageFiles(ids, tuple(files[id] for id in ids), labels, objects=own if any(own) else ())
+    train, test = (split_of(files, split, objects, lambda id: classes.index(class_of(id))) for split in ("train", "test"))
+    return Dataset(name, tuple(classes), MEAN, STD, train, test)
 
-    return Dataset(name, tuple(classes), MEAN, STD, split("train"), split("test"))
+
+def split_of(files: Listing, split: str, objects: Mapping[str, Path], label_of: Callable[[str], int]) -> ImageFiles:
+    """The images of a listing that are "train" or "test", with their masks or boxes. label_of: id -> label."""
+    ids = tuple(id for id in files if id.startswith(f"{split}/"))
+    own = tuple(objects.get(id) for id in ids)
+    labels = torch.tensor([label_of(id) for id in ids])
+    return ImageFiles(ids, tuple(files[id] for id in ids), labels, objects=own if any(own) else ())
 
 
 def _classes(files: Listing, folder: Path) -> list[str]:
-    train, test = (sorted({_class_of(id) for id in files if id.startswith(split)}) for split in ("train/", "test/"))
+    train, test = (sorted({class_of(id) for id in files if id.startswith(split)}) for split in ("train/", "test/"))
     if train != test:
         raise InputError(f"{folder}: train has the classes {train}, test has {test}: expected the same folders in both")
     if len(train) < 2:
@@ -164,5 +167,6 @@ def _in_test(name: str) -> bool:
     return int.from_bytes(first_bytes) < TEST_SHARE * 2**32
 
 
-def _class_of(id: str) -> str:
+def class_of(id: str) -> str:
+    """The class folder of an image."""
     return id.split("/")[1]

@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lficam.data.files import ImageFiles
-from lficam.data.folders import MEAN, STD
+from lficam.data.folders import MEAN, STD, class_of, split_of
 from lficam.data.objects import list_objects
 from lficam.data.samples import Dataset, Samples
 from lficam.errors import InputError, MissingDataError
@@ -148,19 +147,13 @@ def load_imagenet(folder: Path) -> Dataset:
     splits = {split: _imagenet(folder, part) for split, part in (("train", "train"), ("test", "val"))}
     if splits["train"].wnids != splits["test"].wnids:
         raise InputError(f"{folder}: train has {len(splits['train'].wnids)} classes, val others: expected the same folders in both")
-    listing = {
-        f"{split}/{path.parent.name}/{path.name}": path
-        for split, source in splits.items()
-        for path, _ in source.samples
-        for path in [Path(path)]
-    }
-    objects = list_objects(folder, listing)
     files = {}
     for split, source in splits.items():
-        ids = tuple(id for id in listing if id.startswith(f"{split}/"))
-        own = tuple(objects.get(id) for id in ids) if objects else ()
-        files[split] = ImageFiles(ids, tuple(listing[id] for id in ids), torch.tensor(source.targets), objects=own)
-    return Dataset("imagenet", tuple(names[0] for names in splits["train"].classes), MEAN, STD, **files)
+        paths = [Path(path) for path, _ in source.samples]
+        files |= {f"{split}/{path.parent.name}/{path.name}": path for path in paths}
+    objects, labels = list_objects(folder, files), splits["train"].wnid_to_idx
+    train, test = (split_of(files, split, objects, lambda id: labels[class_of(id)]) for split in splits)
+    return Dataset("imagenet", tuple(names[0] for names in splits["train"].classes), MEAN, STD, train, test)
 
 
 def unpack_imagenet(folder: Path) -> None:
