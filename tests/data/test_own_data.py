@@ -7,6 +7,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 import lficam
+from lficam.data import own_data
 from lficam.data.datasets import DATASETS, load_dataset
 from lficam.data.own_data import samples_of
 from lficam.errors import InputError
@@ -27,6 +28,17 @@ class Halves(torch.utils.data.Dataset):
         half = image.shape[2] // 2
         image[:, :, half * label : half * label + half] += 0.7
         return image, label
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forgotten():
+    """What is registered here is not there for other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own_data, "_registered", set(own_data._registered))
+        before = set(DATASETS)
+        yield
+        for name in set(DATASETS) - before:
+            del DATASETS[name]
 
 
 SETTINGS = {"image_size": 12, "augmentation": "none", "classes": ["left", "right"]}
