@@ -4,7 +4,7 @@ PROFILE ?= embedded
 BIN     := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test lab explorer reference lock pin clean
+.PHONY: help figures test lab explorer reference results lock pin clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ explorer: .venv/ready  ## the explorer as a page without code, for this machine 
 reference: .venv/ready  ## maintainers: remake figures/reference and the outputs stored in the notebooks
 	$(BIN)/python -m lficam.reproduce.reference
 
+results: .venv/ready  ## maintainers: train on photographs (hours; resumes), keep what each training leaves in figures/results
+	$(BIN)/python -m lficam.reproduce.photographs
+
 # Without --upgrade, what is pinned in the output file stays as it is: another torch or matplotlib would change numbers and pictures.
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate --quiet --custom-compile-command "make lock"
 
@@ -40,7 +43,7 @@ requirements-%.lock: requirements.lock pyproject.toml
 	$(COMPILE) --extra $* --constraint requirements.lock --output-file $@
 
 clean:  ## remove the virtual environment and everything generated; data/ stays
-	rm -rf .venv *.egg-info .pytest_cache .ruff_cache runs figures/embedded* figures/quick* figures/paper* figures/explorer
+	rm -rf .venv *.egg-info .pytest_cache .ruff_cache runs figures/embedded* figures/photos* figures/quick* figures/paper* figures/explorer
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is made anew whenever the lock or the package's own requirements change.

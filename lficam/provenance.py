@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def environment() -> dict[str, object]:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def hardware(environment: Mapping[str, object]) -> str:
+    """What computed, in a few words, from what `environment` said there: the GPU, or the processor with its cores."""
+    return environment["gpu"] or f"{environment['processor']}, {environment['cpus']} cores"
 
 
 def sha256(file: Path) -> str:

@@ -10,13 +10,16 @@ import sys
 import tomllib
 from importlib import import_module
 
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
 
 import lficam
+from lficam.figures.profiles import PROFILES
 from lficam.model.export import export
 from lficam.paths import repository
+from lficam.reproduce.results import read_trainings
 
 ROOT = repository()
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -231,16 +234,41 @@ def test_the_results_table_says_what_the_csv_says():
             assert line in (results / "README.md").read_text()
 
 
+def test_what_trainings_on_photographs_left_is_whole_and_small():
+    results = ROOT / "figures" / "results"
+    for file in results.glob("*/runs.json"):
+        trainings = {training.id: training for training in read_trainings(file.parent)}
+        assert {found.stem for found in file.parent.glob("*.safetensors")} == set(trainings)
+        table = pd.read_csv(file.with_name("trainings.csv"))
+        assert table["test_accuracy"].tolist() == [trainings[id].metrics["test_accuracy"] for id in table["id"]]
+        for training in trainings.values():
+            right = (training.kept.answers["predicted"] == training.kept.answers["label"]).mean()
+            if not training.config.fold and training.config.dataset != "imagenette":  # all test images are among those kept
+                assert right == pytest.approx(training.metrics["test_accuracy"])
+    size = sum(file.stat().st_size for file in results.rglob("*") if file.is_file())
+    assert size < 40e6
+
+
+def test_the_photos_profile_takes_what_the_rule_chose():
+    rule = pd.read_csv(ROOT / "benchmarks" / "photos_rule.csv")
+    assert len(rule) == 24
+    accuracy = rule.groupby(["lr_factor", "batch_factor"])["held_out_accuracy"].agg(["mean", "min"]).round(4)
+    best = accuracy.sort_values(["mean", "min"]).index[-1]
+    assert (PROFILES["photos"].lr_factor, PROFILES["photos"].batch_factor) == best
+
+
 def test_the_costs_in_the_readme_are_the_counted_ones():
     text = (ROOT / "README.md").read_text()
     counted = csv.DictReader((ROOT / "benchmarks" / "training_cost.csv").read_text().splitlines())
     costs = {(row["profile"], row["figure"]): row for row in counted}
-    for number in range(1, 7):
-        quick, paper = (float(costs[profile, f"fig{number}"]["peta_multiply_adds"]) for profile in ("quick", "paper"))
-        trainings = costs["paper", f"fig{number}"]["trainings"]
-        assert re.search(rf"^\| {number} \| .* \| {trainings} \| {quick:g}·10¹⁵, .* \| {paper:,.0f}·10¹⁵, .* \|$", text, re.M), (
-            number
-        )
+    rows = {str(number): f"fig{number}" for number in range(1, 5)}
+    rows |= {"5": "extra1", "6": "extra2", "`--only 8`.*": "extra3"}
+    rows |= {f"`lficam {name}.*": name for name in ("compare catdog", "compare cifar10")}
+    for first_cell, figure in rows.items():
+        quick, paper = (float(costs[profile, figure]["peta_multiply_adds"]) for profile in ("quick", "paper"))
+        trainings = costs["paper", figure]["trainings"]
+        cells = rf"^\| {first_cell} \| (.* \| )?{trainings} \| {quick:g}·10¹⁵, .* \| {paper:,.0f}·10¹⁵, .* \|$"
+        assert re.search(cells, text, re.M), figure
 
 
 def test_the_verdicts_in_the_readme_are_those_of_the_reference():

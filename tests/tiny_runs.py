@@ -38,12 +38,15 @@ def store(config, classes, seed=0, **record):
 
 
 def store_all():
-    """Ids by method: five settings of ABN and LFI-CAM, two seeds without FIN; "catdog": an LFI-CAM of other data."""
+    """Ids by method: five settings of ABN and LFI-CAM, two seeds without FIN and plain; "catdog": an LFI-CAM of other data."""
     digits = [str(digit) for digit in range(10)]
     five = experiment("fig5", overrides=OVERRIDES).configs()
-    seeds = [config for config in experiment("extra4", overrides=OVERRIDES).configs() if config.method == "lfi-cam-without-fin"]
+    configs = experiment("extra4", overrides=OVERRIDES).configs()
+    seeds = [
+        config for method in ("lfi-cam-without-fin", "plain") for config in configs if config.method == method and config.seed < 2
+    ]
     ids = {"catdog": (store(experiment("fig6", overrides=OVERRIDES).configs()[-1], ["3", "5"]),)}
-    for seed, config in enumerate([*five, *seeds[:2]]):
+    for seed, config in enumerate([*five, *seeds]):
         ids[config.method] = (*ids.get(config.method, ()), store(config, digits, seed))
     return ids
 

@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True)
 
 MODEL = "A run (`lficam runs` lists them), a folder written by save_pretrained, or owner/name on the hub."
 
-ProfileOption = Annotated[str, typer.Option(help="embedded, quick or paper.")]
+ProfileOption = Annotated[str, typer.Option(help="embedded, photos, quick or paper.")]
 JobsOption = Annotated[int, typer.Option(min=1, help="Models to train side by side; pays where one does not fill the GPU.")]
 CompareOption = Annotated[str, typer.Option(metavar="DATASET", help="The runs of `lficam compare DATASET` instead.")]
 FolderOption = Annotated[Path | None, typer.Option(help="Explain all images in it, not the test images.", show_default=False)]
@@ -92,11 +92,11 @@ def report(profile: ProfileOption = "embedded", set_: SetOption = []) -> None:  
 @app.command()
 def compare(
     dataset: Annotated[str, typer.Argument(help="A data set; `lficam data` lists them.")],
-    profile: Annotated[str, typer.Option(help="quick, paper or embedded.")] = "quick",
+    profile: Annotated[str, typer.Option(help="quick, photos, paper or embedded.")] = "quick",
     set_: SetOption = [],  # noqa: B006
     jobs: JobsOption = 1,
 ) -> None:
-    """How stable are the maps? ABN, LFI-CAM without FIN and LFI-CAM under five settings, as in Figures 5 and 6, on any data."""
+    """How stable are the maps? Four methods under five settings, as in Figures 5 and 6, on any data."""
     from lficam.figures.agreement import stability_figure
     from lficam.figures.experiments import comparison
     from lficam.figures.outputs import save

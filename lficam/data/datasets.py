@@ -46,6 +46,7 @@ class DatasetInfo(NamedTuple):
     fixed_size: whether the images exist at `image_size` only.
     listed: whether `load` lists files only, and so is quick.
     listing: of the image files, where they may be a part of what the title names (`title_of`).
+    from_imagenet: whether its images were taken from ImageNet, so that networks with ImageNet weights may have seen them.
     """
 
     title: str
@@ -60,6 +61,7 @@ class DatasetInfo(NamedTuple):
     fixed_size: bool = False
     listed: bool = False
     listing: Callable[[Path], Listing] | None = None
+    from_imagenet: bool = False
 
 
 def _embedded(name: str, stands_in_for: str) -> DatasetInfo:
@@ -78,7 +80,9 @@ def _embedded(name: str, stands_in_for: str) -> DatasetInfo:
     )
 
 
-def _arrays(name: str, title: str, about: str, size: str, image_size: int, augmentation: str) -> DatasetInfo:
+def _arrays(
+    name: str, title: str, about: str, size: str, image_size: int, augmentation: str, from_imagenet: bool = False
+) -> DatasetInfo:
     return DatasetInfo(
         title=title,
         about=about,
@@ -90,6 +94,7 @@ def _arrays(name: str, title: str, about: str, size: str, image_size: int, augme
         load=_files_or(partial(load_listing, name, list_folder), partial(torchvision_sets.load_arrays, name)),
         listing=list_folder,
         prepare=partial(torchvision_sets.download_arrays, name),
+        from_imagenet=from_imagenet,
     )
 
 
@@ -131,6 +136,7 @@ DATASETS = {
         "2.6 GB",
         224,
         "resized-crop-flip",
+        from_imagenet=True,
     ),
     "imagenet": DatasetInfo(
         title="ImageNet",
@@ -144,6 +150,7 @@ DATASETS = {
         load=torchvision_sets.load_imagenet,
         listed=True,
         prepare=torchvision_sets.unpack_imagenet,
+        from_imagenet=True,
     ),
     "catdog": DatasetInfo(
         title="Cat&Dog",
@@ -171,6 +178,7 @@ DATASETS = {
         listed=True,
         listing=list_imagenette,
         prepare=torchvision_sets.download_imagenette,
+        from_imagenet=True,
     ),
     "folder": DatasetInfo(
         title="image folder",

@@ -17,7 +17,7 @@ from lficam.training.runs import fit_elsewhere, missing
 
 
 def small_set(overrides: Mapping[str, Any]) -> list[RunConfig]:
-    """Enough of the embedded profile for every view: the three methods under one setting, and LFI-CAM under a second one."""
+    """Enough of the embedded profile for every view: the four methods under one setting, and LFI-CAM under a second one."""
     seeds = experiment("extra3", "embedded", overrides).configs()
     first = [config for config in seeds if config.seed == seeds[0].seed]
     settings = [config for config in experiment("fig5", "embedded", overrides).configs() if METHODS[config.method].fin]
@@ -53,7 +53,7 @@ class Offer:
 
     def __init__(self, error: RedLine):
         self.words, self.error = HTML(), error
-        self.train = button("Train four small models (about a minute)", "train", button_style="primary")
+        self.train = button("Train five small models (about a minute)", "train", button_style="primary")
         self.progress = labelled(ipywidgets.FloatProgress, "Training", "progress", min=0, max=1)
         self.widget = VBox([self.words, self.train, self.progress])
         self.overrides: Mapping[str, Any] = {}

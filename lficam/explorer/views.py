@@ -22,7 +22,8 @@ class _Grid:
 
     def __init__(self, state: State, columns: int, titles: Sequence[str], most: float, below: float, each_row: bool = True):
         self.columns, self.pitch = columns, min((state.width - 2 * MARGIN) / columns, most + 0.1)
-        self.side, self.titles = self.pitch - 0.1, [_wrapped(title.split("\n"), self.pitch) for title in titles]
+        self.side = self.pitch - 0.1
+        self.titles = [_wrapped(title.split("\n"), self.side) for title in titles]
         above = LINE * max(title.count("\n") + 1 for title in self.titles)
         self.top, self.below = _top(state) + above, below
         self.row = self.side + below + (above if each_row else 0)

@@ -32,6 +32,7 @@ _CLAIMED = {"abn": "C2", "lfi-cam": "C3"}
 
 def stability_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Figs. 5 and 6: the maps of each method under five settings, their IoU, and C2 and C3 judged on all test images."""
+    runs = [run for run in runs if run.config.method in experiment.methods]
     dataset = runs[0].dataset
     shown = experiment.shown_images(dataset)
     methods = {method: [run for run in runs if run.config.method == method] for method in experiment.methods}
@@ -58,7 +59,8 @@ def stability_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         row_notes,
         footnote="Under each map: predicted class and its probability; × marks a wrong one.\n"
         "IoU: mean over all pairs of settings at threshold 100/255. Above each column: its settings and test accuracies;\n"
-        f"* marks one more than {100 * ACCURACY_MARGIN:.0f} points below the best of its method.",
+        f"* marks one more than {100 * ACCURACY_MARGIN:.0f} points below the best of its method. "
+        f"Models of one method\nshare beside the training images: {experiment.shared}.",
     )
     sources = runs[0].sources()
     verdicts = {method: _judge(claim, method, table, pairs[method], sources) for method, claim in _CLAIMED.items()}

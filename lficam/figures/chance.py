@@ -141,8 +141,10 @@ def _panels(rows: Sequence[Mapping[str, object]], compared: Mapping[str, Compare
 
 def _footnote(experiment: Experiment, images: int) -> str:
     return (
-        f"Models: {experiment.varied} of each method; {images} test images. Bars: 95 % intervals over images and models.\n"
-        "Same image: maps of one image by two models. Null lines: different images, maps of two images by one model; centred\n"
-        "blob, a map and a Gaussian in the middle; untrained, maps of one image by two networks that have learned nothing. What\n"
-        "is no higher than the first two says nothing about the image, than the third nothing about the training."
+        f"{experiment.varied} of each method; beside the training images they share: {experiment.shared}.\n"
+        f"{images} test images; bars: 95 % intervals over images and models. Same image: maps of one image by two models.\n"
+        "Null lines: different images, maps of two images by one model; centred blob, a map and a Gaussian in the middle;\n"
+        "untrained, maps of one image by two networks that have learned nothing. What is no higher than the first two says\n"
+        "nothing about the image, than the third nothing about the training. Dashed, in the colour of its method: different\n"
+        "images. The plain network's maps are of the class that it predicts."
     )

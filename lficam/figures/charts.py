@@ -50,7 +50,8 @@ class Dots:
 class Lines:
     """A panel of lines over the same x values: numbers, or names at equal distances.
 
-    lines: name -> one value for each x. dashed: names of those to compare with, in the colour of the line before them.
+    lines: name -> one value for each x. dashed: names of those to compare with, in the colour of the line before them; they are
+        not in the legend, since a footnote says what they all are.
     """
 
     x_label: str
@@ -152,7 +153,7 @@ def draw_chart(chart: Chart) -> Figure:
 
 def _height(panel: Dots | Lines) -> float:
     """Inches, with its axis label."""
-    return 0.55 + 0.17 * len(panel.names) if isinstance(panel, Dots) else 1.9 + 0.14 * len(panel.lines)
+    return 0.55 + 0.17 * len(panel.names) if isinstance(panel, Dots) else 1.9 + 0.14 * (len(panel.lines) - len(panel.dashed))
 
 
 def _draw_dots(ax: Axes, dots: Dots, named: bool) -> None:
@@ -185,11 +186,11 @@ def _draw_lines(ax: Axes, lines: Lines) -> None:
     colors, solid = color_palette("colorblind"), -1
     for name, values in lines.lines.items():
         if name in lines.dashed:
-            style = {"linestyle": "--"}
+            style = {"linestyle": "--", "label": None}
         else:
             solid += 1
-            style = {"linestyle": "-", "marker": MARKERS[solid]}
-        ax.plot(x, values, label=name, linewidth=1.2, markersize=3, color=colors[solid], **style)
+            style = {"linestyle": "-", "marker": MARKERS[solid], "label": name}
+        ax.plot(x, values, linewidth=1.2, markersize=3, color=colors[solid], **style)
     if named:
         ax.set_xticks(list(x), lines.x, rotation=35, ha="right", rotation_mode="anchor")
     ax.set_xlabel(lines.x_label, fontsize=TEXT)

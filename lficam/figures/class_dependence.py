@@ -22,6 +22,7 @@ from lficam.metrics.localisation import energy
 from lficam.model.abn import ABN
 from lficam.model.cam import resize_map
 from lficam.model.devices import on_best_device
+from lficam.model.plain import Plain
 from lficam.training.explain import BATCH, explain_batches
 from lficam.training.runs import Run
 
@@ -86,6 +87,10 @@ def _look(run: Run, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, t
         explained = explain_batches(run.model, (part.to(device) for part in images.split(BATCH)))
         if isinstance(run.model, ABN):
             return explained.probabilities, {map_names.ABN: (explained.cam,) * 2}
+        if isinstance(run.model, Plain):
+            images, labels = images.to(device), labels.to(device)
+            of_class = (explain_batches(run.model, images.split(BATCH), classes=labels[:, side]).cam for side in (0, 1))
+            return explained.probabilities, {map_names.PLAIN: tuple(of_class)}
         of_class = tuple(baseline_maps(map_names.GRAD_CAM, run.model, images, labels[:, side]) for side in (0, 1))
     return explained.probabilities, {map_names.LFI_CAM: (explained.cam,) * 2, map_names.GRAD_CAM_OF_LFI_CAM: of_class}
 
@@ -95,13 +100,11 @@ def _grid(
 ) -> tuple[Grid, dict[str, Tensor]]:
     """The first pictures (M, 2) with the maps of one model each, and the pictures."""
     alone = side_by_side(torch.stack(list(run.pictures(index.flatten().tolist()).values())))
-    columns = {
-        "input": None,
-        f"{map_names.LFI_CAM},\nany class": (map_names.LFI_CAM, 0),
-        f"{map_names.ABN},\nany class": (map_names.ABN, 0),
-    }
+    columns = {"input": None}
+    columns |= {f"{_narrow(name)},\nany class": (name, 0) for name in (map_names.LFI_CAM, map_names.ABN)}
     columns |= {
-        f"{map_names.GRAD_CAM_OF_LFI_CAM},\nclass on the {side}": (map_names.GRAD_CAM_OF_LFI_CAM, k)
+        f"{_narrow(name)},\nclass on the {side}": (name, k)
+        for name in (map_names.GRAD_CAM_OF_LFI_CAM, map_names.PLAIN)
         for k, side in enumerate(("left", "right"))
     }
     images, panels = {}, []
@@ -117,3 +120,7 @@ def _grid(
     footnote = "Under each map: how much of its sum lies on the half with the class named."
     titles = [""] * len(index)
     return Grid(experiment.title, experiment.source, list(columns), titles, panels, footnote=footnote, aspect=0.5), images
+
+
+def _narrow(name: str) -> str:
+    return name.replace(" ", "\n", 1)

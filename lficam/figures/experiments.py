@@ -89,10 +89,10 @@ _BEYOND_IT = (
         stem="extra1_agreement_stl10",
         notebook="05_stability_stl10",
         title="How alike are the maps of Figure 5?",
-        caption="The models of Figure 5: the mean IoU of two models' maps with its 95 % interval, beside three null lines, and "
-        "against the threshold above which a map counts as on.",
+        caption="The models of Figure 5, and plain networks under the same settings: the mean IoU of two models' maps with its "
+        "95 % interval, beside three null lines, and against the threshold above which a map counts as on.",
         supplement_dataset="stl10",
-        methods=("abn", "lfi-cam"),
+        methods=("abn", "lfi-cam", "plain"),
         settings=len(SETTINGS),
         judged=500,  # SSIM of two maps of 224 x 224 takes 64 ms on a core, and there are up to 30 pairs
     ),
@@ -100,10 +100,10 @@ _BEYOND_IT = (
         stem="extra2_agreement_catdog",
         notebook="06_stability_catdog",
         title="How alike are the maps of Figure 6?",
-        caption="The models of Figure 6: the mean IoU of two models' maps with its 95 % interval, beside three null lines, and "
-        "against the threshold above which a map counts as on.",
+        caption="The models of Figure 6, and plain networks under the same settings: the mean IoU of two models' maps with its "
+        "95 % interval, beside three null lines, and against the threshold above which a map counts as on.",
         supplement_dataset="catdog",
-        methods=("abn", "lfi-cam"),
+        methods=("abn", "lfi-cam", "plain"),
         settings=len(SETTINGS),
         judged=500,
     ),
@@ -113,7 +113,7 @@ _BEYOND_IT = (
         title="How alike are the maps of models that differ in their seed alone?",
         caption="As Extra figure 1, for one hyper-parameter setting trained with five seeds.",
         supplement_dataset="stl10",
-        methods=("abn", "lfi-cam-without-fin", "lfi-cam"),
+        methods=("abn", "lfi-cam-without-fin", "lfi-cam", "plain"),
         seeds=SEEDS,
         judged=500,
     ),
@@ -124,7 +124,7 @@ _BEYOND_IT = (
         caption="Insertion, deletion, average drop and increase in confidence when pixels are hidden in the order of a map; "
         "pointing accuracy and energy where the object is known. Means over five models and their 95 % intervals.",
         supplement_dataset="stl10",
-        methods=("abn", "lfi-cam-without-fin", "lfi-cam"),
+        methods=("abn", "lfi-cam-without-fin", "lfi-cam", "plain"),
         seeds=SEEDS,
         judged=35,  # to judge a map takes 40 forward passes an image
     ),
@@ -135,7 +135,7 @@ _BEYOND_IT = (
         caption="Rank correlation of a map with that of the trained network while the weights are drawn anew, stage by stage from"
         " the output on.",
         supplement_dataset="stl10",
-        methods=("abn", "lfi-cam-without-fin", "lfi-cam"),
+        methods=("abn", "lfi-cam-without-fin", "lfi-cam", "plain"),
         seeds=SEEDS,
         judged=60,  # about 7 forward passes an image
     ),
@@ -143,10 +143,10 @@ _BEYOND_IT = (
         stem="extra6_two_objects",
         notebook="08_faithfulness",
         title="Class dependence: pictures of two objects",
-        caption="LFI-CAM and ABN have one map for all classes, Grad-CAM has one for each. Pictures of two test images of "
-        "different classes, side by side; no training image shows two.",
+        caption="LFI-CAM and ABN have one map for all classes, Grad-CAM and a plain network's CAM one for each. Pictures of two "
+        "test images of different classes, side by side; no training image shows two.",
         supplement_dataset="stl10",
-        methods=("abn", "lfi-cam"),
+        methods=("abn", "lfi-cam", "plain"),
         seeds=SEEDS,
         shown=5,
         judged=200,  # two for a picture
@@ -166,14 +166,14 @@ _BEYOND_IT = (
 
 EXPERIMENTS = {plan.name: plan for plan in (*_OF_THE_SUPPLEMENT, *_BEYOND_IT)}
 
-# Figures 5 and 6 on any data, with the ablation between the two methods.
+# Figures 5 and 6 on any data, with the ablation between the two methods and the network that both add to.
 COMPARISON = Experiment(
     stem="compare",  # and the data set
     notebook="",
-    title="Stability of the maps of three methods",
-    caption="ABN, LFI-CAM and LFI-CAM without FIN, each trained with five hyper-parameter settings; the maps of the same test"
-    " images.",
-    methods=("abn", "lfi-cam-without-fin", "lfi-cam"),
+    title="Stability of the maps of four methods",
+    caption="ABN, LFI-CAM, LFI-CAM without FIN and plain networks with CAM, each trained with five hyper-parameter settings; the"
+    " maps of the same test images.",
+    methods=("abn", "lfi-cam-without-fin", "lfi-cam", "plain"),
     settings=len(SETTINGS),
     shown=4,
 )
@@ -196,7 +196,7 @@ def experiment(name: str, profile: str = "embedded", overrides: Mapping[str, Any
 
 
 def comparison(dataset: str, profile: str = "quick", overrides: Mapping[str, Any] | None = None) -> Experiment:
-    """Figures 5 and 6 for any data set: three methods under the five settings.
+    """Figures 5 and 6 for any data set: four methods under the five settings.
 
     dataset: a name in `datasets.DATASETS`; the embedded profile takes the stand-in of one of the supplement's.
     overrides, errors: as for `experiment`.

@@ -38,6 +38,7 @@ def effectiveness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         rows.append({"map": title.replace("\n", " ")} | _table_row(run, scores) | spread)
     footnote = "Under each map: predicted class and its probability, × marks a wrong one"
     footnote += "; share of the map's sum inside the true mask." if scores else "."
+    footnote += _start(experiment)
     grid = Grid(experiment.title, experiment.source, ["(a) input", *columns], [""] * len(shown), panels, footnote=footnote)
     b, c, d = energies
     verdict = judge_c1(d, c, b, with_fin.sources())
@@ -53,9 +54,14 @@ def explanation_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
             panels.append(Panel(run.explained.ids[i], row, column, prediction(run, i), rounded(run.explained.cam[i])))
         rows.append(_table_row(run, localisation(run.explained.cam, run.masks())) | {"seconds": run.metrics["seconds"]})
     row_titles = ["input", *(METHODS[run.config.method].title for run in runs)]
-    footnote = "Under each map: predicted class and its probability; × marks a wrong one."
+    footnote = "Under each map: predicted class and its probability; × marks a wrong one." + _start(experiment)
     grid = Grid(experiment.title, experiment.source, [""] * len(shown), row_titles, panels, footnote=footnote)
     return Result(experiment, grid, pd.DataFrame(rows), (), tuple(runs), runs[0].pictures(shown))
+
+
+def _start(experiment: Experiment) -> str:
+    """A line on where trainings began, unless from nothing."""
+    return f"\nTrained from {experiment.shared}." if experiment.shared else ""
 
 
 def input_panel(run: Run, i: int, row: float, column: int) -> Panel:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lficam.data.datasets import objects_fingerprint, title_of
+from lficam.data.datasets import dataset_info, objects_fingerprint, title_of
 from lficam.data.samples import Dataset, shuffled
 from lficam.figures.profiles import PROFILES, SETTINGS, Setting
 from lficam.paths import figures_dir
@@ -65,8 +65,8 @@ class Experiment:
 
     @property
     def dataset(self) -> str:
-        """Name of the data set that is used; a stand-in may be called by its own name."""
-        return PROFILES[self.profile].stand_ins + self.supplement_dataset.removeprefix(PROFILES[self.profile].stand_ins)
+        """Name of the data set that the profile takes for the supplement's."""
+        return PROFILES[self.profile].dataset(self.supplement_dataset)
 
     @property
     def objects(self) -> str | None:
@@ -85,24 +85,39 @@ class Experiment:
 
     def _part_of_it(self) -> str:
         """How much of the data set the profile uses, if not all: " (100 classes, 64 training images each)"."""
-        changes = PROFILES[self.profile].changes.get(self.supplement_dataset, {})
+        changes = PROFILES[self.profile].changes_for(self.name, self.supplement_dataset)
         parts = [f"{changes[key]} {what}" for key, what in _PARTS.items() if key in changes and key not in self.overrides]
         return f" ({', '.join(parts)})" if parts else ""
 
     @property
     def varied(self) -> str:
         """What the models of one method differ in: "5 hyper-parameter settings", "5 seeds"."""
-        return f"{self.settings} hyper-parameter settings" if self.settings > 1 else f"{self.seeds} seeds"
+        own_seeds = ", each with a seed of its own," if PROFILES[self.profile].own_seeds else ""
+        return f"{self.settings} hyper-parameter settings{own_seeds}" if self.settings > 1 else f"{self.seeds} seeds"
+
+    @property
+    def shared(self) -> str:
+        """What models have in common beside the training images, which is one reason why their maps agree; "" for a single model.
+
+        Models of one method, or, where training started from weights of ImageNet, all of them.
+        """
+        configs = [config for config in self.configs() if config.method == self.methods[0]] if self.methods else []
+        if any(config.pretrained or config.weights for config in configs):
+            known = ", which may have seen these photographs" if dataset_info(self.dataset).from_imagenet else ""
+            return f"weights of ImageNet{known}"
+        if len(configs) < 2:
+            return ""
+        return "initial weights" if len({config.seed for config in configs}) == 1 else "nothing"
 
     def configs(self) -> list[RunConfig]:
         """The trainings in order: for each method, each setting, each seed."""
         profile = PROFILES[self.profile]
-        changes = dict(profile.changes.get(self.supplement_dataset, {}))
+        changes = dict(profile.changes_for(self.name, self.supplement_dataset))
         if self.settings > 1:  # what is compared stays as the settings have it
             changes = {key: value for key, value in changes.items() if key not in Setting._fields}
         configs = []
         for method in self.methods:
-            for setting in SETTINGS[: self.settings]:
+            for k, setting in enumerate(SETTINGS[: self.settings]):
                 values = {
                     "trunk": profile.trunks.get(self.supplement_dataset) or profile.trunks[""],
                     "epochs": profile.epochs,
@@ -110,9 +125,11 @@ class Experiment:
                     "batch_size": round(setting.batch_size * profile.batch_factor),
                     "weight_decay": setting.weight_decay,
                     "precision": profile.precision,
+                    "seed": int(profile.own_seeds),
                 }
                 config = RunConfig(dataset=self.dataset, method=method, **(values | changes | dict(self.overrides)))
-                configs += [config.model_copy(update={"seed": config.seed + k}) for k in range(self.seeds)]
+                first = config.seed + k * profile.own_seeds
+                configs += [config.model_copy(update={"seed": first + n}) for n in range(self.seeds)]
         return configs
 
     def trainings(self) -> "pd.DataFrame":

@@ -25,10 +25,12 @@ SETTINGS = (
 class Profile(NamedTuple):
     """How an experiment is scaled.
 
-    stand_ins: prefix of the data sets' names ("" for the real ones).
+    stand_ins: prefix of the data sets' names ("" for the real ones). replaced: data set of the supplement -> name of another.
     trunks: data set of the supplement -> trunk; "" for any.
     lr_factor, batch_factor: multiply every setting.
-    changes: data set of the supplement -> fields of RunConfig that are different for it.
+    changes: figure, data set of the supplement, or "" for any -> fields of RunConfig that are different for it; the first of the
+        three that there is counts alone.
+    own_seeds: whether setting k is trained with seed k; else all with seed 0, so that they start from the same weights.
     """
 
     stand_ins: str
@@ -37,14 +39,59 @@ class Profile(NamedTuple):
     lr_factor: float = 1.0
     batch_factor: float = 1.0
     precision: str = "float32"
+    replaced: Mapping[str, str] = {}
     changes: Mapping[str, Mapping[str, Any]] = {}
+    own_seeds: bool = False
+
+    def dataset(self, supplement_dataset: str) -> str:
+        """Name of the data set that is taken for one of the supplement's; a stand-in may be called by its own name."""
+        if supplement_dataset in self.replaced:
+            return self.replaced[supplement_dataset]
+        return self.stand_ins + supplement_dataset.removeprefix(self.stand_ins)
+
+    def changes_for(self, figure: str, supplement_dataset: str) -> Mapping[str, Any]:
+        """What is different for a figure on a data set of the supplement."""
+        return next((self.changes[key] for key in (figure, supplement_dataset, "") if key in self.changes), {})
 
 
 _PUBLISHED_TRUNKS = {"imagenet": "resnet50", "cifar10": "cifar_resnet110", "cifar100": "cifar_resnet110", "": "resnet18"}
 
+# What maps look like on a good classifier: few epochs from ImageNet weights.
+_FROM_IMAGENET = {
+    "trunk": "tf_efficientnet_lite0",
+    "pretrained": True,
+    "normalization": "weights",
+    "image_size": 160,
+    "schedule": "cosine",
+    "epochs": 3,
+    "lr": 0.02,
+    "batch_size": 32,
+    "weight_decay": 1e-4,
+}
+# Whether maps of independent trainings agree: from nothing, small enough to train dozens on two cores (benchmarks/precision.csv).
+_FROM_NOTHING = {"image_size": 64, "stem_stride": 2}
+
 PROFILES = {
-    # float32: without AVX-512, bfloat16 on a CPU was measured nine times slower. The factors: benchmarks/embedded_rule.py.
+    # float32: without AVX-512, bfloat16 was measured 10 to 16 times slower (benchmarks/precision.py). The factors:
+    # benchmarks/embedded_rule.py.
     "embedded": Profile("digits-", {"": "cifar_resnet8"}, epochs=8, lr_factor=1.0, batch_factor=1 / 8),
+    # The factors: benchmarks/photos_rule.py. ImageNet cannot be had by everyone: ten classes of it stand for it.
+    "photos": Profile(
+        "",
+        {"": "cifar_resnet14"},
+        epochs=40,
+        lr_factor=1 / 2,
+        batch_factor=1 / 2,
+        replaced={"imagenet": "imagenette"},
+        changes={
+            **dict.fromkeys(("fig1", "fig3", "fig4"), _FROM_IMAGENET),
+            "catdog": _FROM_NOTHING | {"epochs": 50},
+            "cifar10": {},
+            "cifar100": {},  # 32 pixels already
+            "": _FROM_NOTHING,
+        },
+        own_seeds=True,
+    ),
     "quick": Profile(
         "",
         _PUBLISHED_TRUNKS,

@@ -23,7 +23,8 @@ NOTEBOOK_DPI = 110  # on a screen; keeps a notebook small
 class Result:
     """A finished figure: shown as a picture in a notebook.
 
-    drawing: what it is drawn from. table: its numbers. verdicts: on the claims it can judge, maybe none.
+    drawing: what it is drawn from. table: its numbers; a column of what the models share is added. verdicts: on the claims it can
+        judge, maybe none.
     images: the pictures a grid shows, sample id -> (3, h, w) in [0, 1].
     """
 
@@ -33,6 +34,10 @@ class Result:
     verdicts: tuple[Verdict, ...] = ()
     runs: tuple[Run, ...] = ()
     images: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if shared := self.experiment.shared:
+            object.__setattr__(self, "table", self.table.assign(models_share=shared))
 
     def draw(self) -> Figure:
         """The matplotlib figure, drawn anew."""

@@ -25,6 +25,7 @@ from lficam.metrics.sanity import cascade
 from lficam.metrics.similarity import spearman
 from lficam.model.abn import ABN
 from lficam.model.devices import on_best_device
+from lficam.model.plain import Plain
 from lficam.training.explain import BATCH, explain_batches
 from lficam.training.runs import Run
 
@@ -57,8 +58,8 @@ def faithfulness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         panels.append(Dots(LABELS[metric], list(scores), values, mark=scores[map_names.RANDOM][metric].nanmean().item()))
     footnote = (
         f"{experiment.varied} of each method; {len(index)} test images; bars: 95 % intervals over images and models.\n"
-        "Dashed: the random map. A map is judged by its own model and the class that it predicts; ABN and LFI-CAM without FIN are\n"
-        "other classifiers, so a difference to their maps is one of models, too. Hidden pixels are 0 in the network's input."
+        "Dashed: the random map. A map is judged by its own model and the class that it predicts; ABN, LFI-CAM without FIN and\n"
+        "plain are other classifiers, so a difference to their maps is one of models, too. Hidden pixels are 0 in the input."
     )
     verdicts = (
         judge("E4", interval(gain[map_names.LFI_CAM] - gain[map_names.RANDOM], sources)),
@@ -87,6 +88,8 @@ def _maps_to_judge(run: Run, images: Tensor, classes: Tensor, index: Sequence[in
     cams, mean_features = run.explained.cam[index], run.explained.mean_features[index]
     if isinstance(run.model, ABN):
         return {map_names.ABN: cams}
+    if isinstance(run.model, Plain):
+        return {map_names.PLAIN: cams}
     if run.model.fin is None:
         return {map_names.MEAN_WITHOUT_FIN: mean_features}
     return {
@@ -119,7 +122,7 @@ def sanity_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     ]
     footnote = (
         f"{experiment.varied} of each method; {len(index)} test images; bars: 95 % intervals over images and models.\n"
-        "1: the map ranks its cells as the trained network's does; 0: they have nothing in common. Grad-CAM: for the true class.\n"
+        "1: the map ranks its cells as the trained network's does; 0: nothing in common. Grad-CAM, CAM: of the true class.\n"
         "Two untrained: maps of one image by networks that have learned nothing, which agree as far as the image itself decides."
     )
     verdict = judge("E6", interval(1 - found[map_names.LFI_CAM][stages[-1]], sources))
@@ -162,6 +165,8 @@ def _maps_to_check(run: Run, classes: Tensor) -> dict[str, Callable[[nn.Module, 
 
     if isinstance(run.model, ABN):
         return {map_names.ABN: own}
+    if isinstance(run.model, Plain):
+        return {map_names.PLAIN: lambda model, images: explain_batches(model, images.split(BATCH), classes=classes).cam}
     if run.model.fin is None:
         return {map_names.MEAN_WITHOUT_FIN: own}
     return {

@@ -5,4 +5,6 @@
 - `html`: the same as one HTML file (report.html.jinja, report.css)
 - `report`: REPORT.md and report.html
 - `reference`: for maintainers: remakes what is committed
+- `photographs`: for maintainers: the trainings on photographs
+- `results`: what they leave in the repository, written and read
 """

@@ -15,12 +15,15 @@ from lficam.figures.outputs import SUFFIXES, code_digest
 from lficam.figures.tables import readable
 from lficam.figures.verdicts import QUANTITIES, STATEMENTS, Verdict
 from lficam.metrics.bootstrap import Interval
+from lficam.provenance import hardware
 
 # Stands below the claims.
 NOTE = (
     "C1 to C3 are the supplement's claims, E1 to E8 this project's own questions. Intervals hold 95 % of bootstrap means: over "
     "images where one model is looked at, over images and models where there are several. Over three to five models they are "
-    "too narrow: where models differ much they hold the truth in 63 to 80 %, as simulated. The rules of the verdicts were "
+    "too narrow: where models differ much they hold the truth in 63 to 80 %, as simulated. What the models of a method share "
+    "beside their training images stands in the tables; models that began with the same weights, and where their batch sizes are "
+    "equal saw the images in the same order, may agree for that reason alone. The rules of the verdicts were "
     "written before what they judge was measured; they stand with each figure."
 )
 
@@ -82,7 +85,7 @@ def _measured(interval: Interval | None) -> dict[str, str]:
     if interval is None:
         return {"measured": "", "95 % interval": ""}
     mean, low, high = interval
-    return {"measured": f"{mean:.3f}", "95 % interval": f"[{low:.3f}, {high:.3f}]"}
+    return {"measured": f"{mean:z.3f}", "95 % interval": f"[{low:z.3f}, {high:z.3f}]"}
 
 
 def gather(folder: Path, profile: str) -> Report:
@@ -122,8 +125,7 @@ def _verdict(claim: str, outcome: str, reason: str, measured: Sequence[float] | 
 
 def _made(record: Mapping[str, Any]) -> str:
     environment = record["environment"]
-    hardware = environment["gpu"] or f"{environment['processor']}, {environment['cpus']} cores"
-    made = f"torch {environment['packages']['torch']}, {hardware}"
+    made = f"torch {environment['packages']['torch']}, {hardware(environment)}"
     if record["runs"]:
         made += f"; {len(record['runs'])} runs, {record['training_seconds']:.0f} s of training"
         if left_out := record["runs"][0].get("data", {}).get("unreadable"):  # the same for all runs of a figure

@@ -74,7 +74,7 @@ class EpochMaps:
         training = model.training
         cams = explain_batches(model.eval(), self._inputs(self._shown, model)).cam
         model.train(training)
-        self.levels[str(epoch)] = _as_levels(cams, torch.uint8)
+        self.levels[str(epoch)] = as_levels(cams, torch.uint8)
 
     def save(self, folder: Path) -> None:
         """Write them into a run's folder."""
@@ -115,7 +115,7 @@ def load_epochs(folder: Path) -> dict[int, Tensor]:
             f"{folder} has no maps of its epochs, since an older version stored it: remove it, and it is trained again"
         )
     return {
-        int(epoch): _as_maps(levels) for epoch, levels in sorted(load_file(folder / EPOCHS).items(), key=lambda item: int(item[0]))
+        int(epoch): as_maps(levels) for epoch, levels in sorted(load_file(folder / EPOCHS).items(), key=lambda item: int(item[0]))
     }
 
 
@@ -128,7 +128,7 @@ def keep_maps(folder: Path, model: nn.Module, dataset: Dataset, config: RunConfi
     parts = [_of_split("test", dataset.test.take(chosen), explained, model, dataset, config)]
     if config.fold:
         parts.append(_of_split("train", dataset.train, _explain(model, dataset.train, dataset, config), model, dataset, config))
-    maps = {name: _as_levels(torch.cat([part.maps[name] for part in parts]), torch.uint16) for name in parts[0].maps}
+    maps = {name: as_levels(torch.cat([part.maps[name] for part in parts]), torch.uint16) for name in parts[0].maps}
     answers = pd.concat([part.answers for part in parts], ignore_index=True)
     with atomic_file(folder / ANSWERS) as temporary:
         answers.to_csv(temporary, index=False)
@@ -145,7 +145,7 @@ def load_maps(folder: Path, config: RunConfig) -> KeptMaps | None:
     with safe_open(folder / MAPS, "pt") as header:
         if (now := _objects_of(config)) and header.metadata()["objects"] != now:
             return None
-    maps = {name: _as_maps(levels) for name, levels in load_file(folder / MAPS).items()}
+    maps = {name: as_maps(levels) for name, levels in load_file(folder / MAPS).items()}
     words = dict.fromkeys(("id", "label", "predicted"), str)  # a class may be called 1, or NA
     unknown = {"pointing": "", "energy": ""}
     return KeptMaps(maps, pd.read_csv(folder / ANSWERS, dtype=words, keep_default_na=False, na_values=unknown))
@@ -178,10 +178,11 @@ def _objects_of(config: RunConfig) -> str | None:
     return objects_fingerprint(config.dataset, config.data)
 
 
-def _as_levels(cams: Tensor, dtype: torch.dtype) -> Tensor:
-    """(N, 1, u, v) in [0, 1] -> (N, u, v)."""
+def as_levels(cams: Tensor, dtype: torch.dtype) -> Tensor:
+    """Maps (N, 1, u, v) in [0, 1] -> (N, u, v) of dtype uint8 or uint16, rounded to the nearest of its levels."""
     return (cams[:, 0] * _LEVELS[dtype]).round().to(dtype)
 
 
-def _as_maps(levels: Tensor) -> Tensor:
+def as_maps(levels: Tensor) -> Tensor:
+    """What `as_levels` made, as maps (N, 1, u, v) in [0, 1] again."""
     return levels.unsqueeze(1).float() / _LEVELS[levels.dtype]

@@ -34,7 +34,7 @@ def lficam(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["figures", "--profile", "huge"], ["'huge'", "embedded, quick, paper"]),
+        (["figures", "--profile", "huge"], ["'huge'", "embedded, photos, quick, paper"]),
         (["figures", "--only", "7"], ["'7'", "1 to 6"]),
         (["figures", "--only", "1", "--set", "epochs=many"], ["epochs", "'many'", "integer"]),
         (["figures", "--only", "1", "--set", "colour=red"], ["'colour'", "epochs"]),
@@ -137,9 +137,9 @@ def test_the_runs_of_a_comparison_are_listed_and_trained_one_by_one(lficam, few_
     assert (listed.returncode, listed.stderr) == (0, "")
     lines = listed.stdout.splitlines()
     assert [line.split()[0].rsplit("_", 1)[0] for line in lines] == (
-        [f"digits-stl10_{method}" for method in ("abn", "lfi-cam-without-fin", "lfi-cam") for _ in range(5)]
+        [f"digits-stl10_{method}" for method in ("abn", "lfi-cam-without-fin", "lfi-cam", "plain") for _ in range(5)]
     )
-    assert len({line.split()[0] for line in lines}) == 15
+    assert len({line.split()[0] for line in lines}) == 20
     assert all(line.endswith("not trained") for line in lines)
     assert [line.split("  ")[0] for line in lines[:5]] != [line.split("  ")[0] for line in lines[5:10]]
     assert "lr 0.01, batch 8, decay 0.0005" in lines[4]

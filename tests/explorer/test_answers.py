@@ -28,7 +28,7 @@ def lfi_cam(runs):
     return network_of(runs["lfi-cam"][0])
 
 
-@pytest.mark.parametrize("method", ["lfi-cam", "lfi-cam-without-fin", "abn"])
+@pytest.mark.parametrize("method", ["lfi-cam", "lfi-cam-without-fin", "abn", "plain"])
 def test_a_run_says_what_it_says_of_all_images(runs, images, method):
     network = network_of(runs[method][0])
     run = network.run
@@ -36,7 +36,7 @@ def test_a_run_says_what_it_says_of_all_images(runs, images, method):
         i, said = run.explained.ids.index(image), network.answer(image)
         assert torch.allclose(said.probabilities, run.explained.probabilities[i], atol=1e-5)
         assert torch.allclose(said.cam, run.explained.cam[i], atol=1e-4)
-        if method == "abn":
+        if method in ("abn", "plain"):
             assert said.importance is None
         else:
             assert torch.allclose(said.importance, run.explained.importance[i], atol=1e-6)
@@ -51,7 +51,7 @@ def covered(run, image):
     return x
 
 
-@pytest.mark.parametrize("method", ["lfi-cam", "lfi-cam-without-fin", "abn"])
+@pytest.mark.parametrize("method", ["lfi-cam", "lfi-cam-without-fin", "abn", "plain"])
 def test_what_is_hidden_is_hidden_from_the_network(runs, images, method):
     network = network_of(runs[method][0])
     said = network.answer(images[0], BOX)

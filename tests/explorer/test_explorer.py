@@ -31,7 +31,7 @@ from lficam.paths import figures_dir, repository
 from lficam.training.runs import fit_or_load_all, stored_ids
 
 TINY = {"epochs": 1, "max_classes": 3, "max_per_class": 12}  # trained in a second
-TRAINED = ("lfi-cam", "lfi-cam-without-fin", "abn")
+TRAINED = ("lfi-cam", "lfi-cam-without-fin", "abn", "plain")
 FIRST, SECOND = "lr 0.1, batch 32, decay 0.0001", "lr 0.1, batch 16, decay 0.0005"
 
 
@@ -144,7 +144,7 @@ def test_the_state_is_what_the_controls_say(explorer):
     explorer.maps["lfi-cam-without-fin"].value = explorer.maps[GRAD_CAM].value = False
     for control, value in OTHERS.items():
         getattr(explorer, control).value = value
-    chosen = (runs["lfi-cam"], runs["abn"])
+    chosen = (runs["lfi-cam"], runs["abn"], runs["plain"])
     assert explorer.state() == State(image, chosen, "methods", "", 0.8, 0.2, "viridis", False, 3, False, (0.2, 0.9, 0.6))
 
 
@@ -571,7 +571,7 @@ def test_without_trained_runs_one_button_trains_them(tmp_path, monkeypatch):
     assert visible(explorer, explorer.offer.progress)
     explorer.offer.training.join()
     assert said(explorer) == ""
-    assert shares == [(number / 4, f"Training model {number} of 4") for number in (1, 2, 3, 4)]
+    assert shares == [(number / 5, f"Training model {number} of 5") for number in (1, 2, 3, 4, 5)]
     assert stored_ids() == sorted(config.run_id() for config in small_set(TINY))
     assert not visible(explorer, explorer.offer.train)
     assert not visible(explorer, explorer.offer.progress)
@@ -631,9 +631,9 @@ def test_overrides_that_the_small_set_cannot_have_are_a_red_line(tmp_path, monke
     assert not explorer.offer.train.disabled
 
 
-def test_the_small_set_is_four_models_whatever_the_seed():
+def test_the_small_set_is_five_models_whatever_the_seed():
     found = [(config.method, config.seed) for config in small_set({"seed": 3})]
-    assert found == [("abn", 3), ("lfi-cam-without-fin", 3), ("lfi-cam", 3), ("lfi-cam", 3)]
+    assert found == [("abn", 3), ("lfi-cam-without-fin", 3), ("lfi-cam", 3), ("plain", 3), ("lfi-cam", 3)]
 
 
 def test_two_clicks_are_one_training(tmp_path, monkeypatch):

@@ -26,9 +26,9 @@ def store(tmp_path, monkeypatch):
 
 def test_the_small_set_has_something_for_every_view():
     configs = small_set({})
-    assert [config.method for config in configs] == ["abn", "lfi-cam-without-fin", "lfi-cam", "lfi-cam"]
-    assert len({config.setting for config in configs[:3]}) == 1
-    assert configs[3].setting != configs[2].setting
+    assert [config.method for config in configs] == ["abn", "lfi-cam-without-fin", "lfi-cam", "plain", "lfi-cam"]
+    assert len({config.setting for config in configs[:4]}) == 1
+    assert configs[4].setting != configs[2].setting
     assert {(config.dataset, config.seed) for config in configs} == {("digits-stl10", 0)}
 
 
@@ -122,7 +122,7 @@ def test_the_interpreter_can_end_while_it_trains(tmp_path):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, script], start_new_session=True, **pipes) as process:
         try:
-            assert process.stdout.readline().strip() == "Training model 1 of 4"
+            assert process.stdout.readline().strip() == "Training model 1 of 5"
             assert len(processes_of_session(process.pid)) >= 2  # it sees them
             out, errors = process.communicate(timeout=20)
             assert (process.returncode, out, errors) == (0, "", "")

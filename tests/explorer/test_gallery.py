@@ -23,7 +23,7 @@ def lfi_cam(runs):
 def test_entries_are_the_trained_runs_of_the_figures_each_once_in_their_order(runs):
     found = entries(overrides=tiny_runs.OVERRIDES)
     expected = []
-    for name in ("fig3", "fig5", "fig6", "extra4"):
+    for name in ("fig3", "fig5", "fig6", "extra1", "extra4"):
         for config in experiment(name, overrides=tiny_runs.OVERRIDES).configs():
             if config.run_id() not in expected and config.run_id() in sum(runs.values(), ()):
                 expected.append(config.run_id())

@@ -34,6 +34,11 @@ def one_map_everywhere():
     return squares(torch.full((IMAGES,), 12))
 
 
+def one_for_each(k):
+    """Each model has one map everywhere, another one than the other models."""
+    return squares(torch.full((IMAGES,), 6 * k))
+
+
 def by_chance(k):
     return squares((PLACES * (k + 2) + 7 * k) % 25)
 
@@ -49,7 +54,7 @@ def runs_of(method, cams_of, accuracies=(0.8,) * 5, **varied):
 
 
 def measured(abn, lfi_cam, name="extra1", **options):
-    plan, maps = experiment(name), {"abn": abn, "lfi-cam": lfi_cam, "lfi-cam-without-fin": by_chance}
+    plan, maps = experiment(name), {"abn": abn, "lfi-cam": lfi_cam, "lfi-cam-without-fin": by_chance, "plain": one_for_each}
     return chance_figure(plan, [run for method in plan.methods for run in runs_of(method, maps[method], **options)])
 
 
@@ -112,6 +117,22 @@ def test_fewer_than_two_similar_models_leave_the_row_empty():
     assert found["iou"] != found["iou"]  # NaN
 
 
+def test_a_plain_network_stands_beside_them_and_is_not_judged():
+    result = measured(by_chance, lambda k: about_the_image())
+    assert row(result, "plain network (CAM): different images")["iou"] == pytest.approx(1)
+    squares_apart = {str(k): (["one"], one_for_each(k)[:1]) for k in range(5)}
+    expected = pairwise_stability(squares_apart, (28, 28), metrics=["iou"])["value"].mean()
+    assert row(result, "plain network (CAM): same image")["iou"] == pytest.approx(expected)
+    assert outcomes(result) == {"E1": "supported", "E3": "supported"}
+
+
+def test_the_table_and_the_picture_say_what_models_share():
+    result = measured(by_chance, lambda k: about_the_image())
+    assert set(result.table["models_share"]) == {"initial weights"}
+    assert "they share: initial weights" in result.drawing.footnote
+    assert set(measured(by_chance, by_chance, name="extra3", seed=range(5)).table["models_share"]) == {"nothing"}
+
+
 def test_the_blob_is_compared_with_every_map():
     result = measured(by_chance, lambda k: about_the_image())
     maps = resize_map(about_the_image(), (28, 28))
@@ -120,7 +141,7 @@ def test_the_blob_is_compared_with_every_map():
 
 
 def test_untrained_networks_have_weights_of_their_own():
-    runs = runs_of("abn", by_chance) + runs_of("lfi-cam", by_chance)
+    runs = runs_of("abn", by_chance) + runs_of("lfi-cam", by_chance) + runs_of("plain", by_chance)
     result = chance_figure(experiment("extra1"), runs)
     index = experiment("extra1").judged_images(runs[0].dataset)
     images, maps = runs[5].inputs(index), {}

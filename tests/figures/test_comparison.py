@@ -19,29 +19,29 @@ from lficam.paths import figures_dir, runs_dir
 from lficam.provenance import sha256
 from lficam.training.runs import load_run
 
-METHODS = ["abn", "lfi-cam-without-fin", "lfi-cam"]
-NAMES = ["ABN", "LFI-CAM without FIN", "LFI-CAM"]
+METHODS = ["abn", "lfi-cam-without-fin", "lfi-cam", "plain"]
+NAMES = ["ABN", "LFI-CAM without FIN", "LFI-CAM", "plain network (CAM)"]
 
 
 # --- what is trained ------------------------------------------------------------------------------------------------
 
 
-def test_three_methods_are_trained_under_five_settings_in_order():
+def test_four_methods_are_trained_under_five_settings_in_order():
     configs = comparison("stl10", "embedded").configs()
     assert [config.method for config in configs] == [method for method in METHODS for _ in range(5)]
     settings = [(0.1, 32, 1e-4), (0.1, 16, 5e-4), (0.05, 32, 5e-4), (0.05, 16, 1e-4), (0.01, 8, 5e-4)]
-    assert [(config.lr, config.batch_size, config.weight_decay) for config in configs] == 3 * settings
+    assert [(config.lr, config.batch_size, config.weight_decay) for config in configs] == 4 * settings
     assert {(config.dataset, config.trunk, config.epochs) for config in configs} == {("digits-stl10", "cifar_resnet8", 8)}
-    assert len({config.run_id() for config in configs}) == 15
+    assert len({config.run_id() for config in configs}) == 20
 
 
 def test_quick_takes_the_data_set_as_it_is_under_the_published_settings(tmp_path):
     plan = comparison("folder", overrides={"data": str(photographs(tmp_path)), "epochs": "2"})
     configs = plan.configs()
     assert plan.profile == "quick"
-    assert [(config.lr, config.batch_size, config.weight_decay) for config in configs] == [tuple(s) for s in SETTINGS] * 3
+    assert [(config.lr, config.batch_size, config.weight_decay) for config in configs] == [tuple(s) for s in SETTINGS] * 4
     assert {(c.dataset, c.trunk, c.epochs, c.precision) for c in configs} == {("folder", "resnet18", 2, "bfloat16")}
-    assert [config.stem_stride for config in configs] == [2] * 5 + [1] * 10  # maps of 14 x 14 by every method
+    assert [config.stem_stride for config in configs] == [2] * 5 + [1] * 15  # maps of 14 x 14 by every method
     assert plan.source == "image folder, quick profile, changed: epochs=2"
     assert plan.file(".png").name == "compare_folder.png"
 
@@ -127,7 +127,7 @@ def test_a_comparison_of_ones_own_images_is_trained_drawn_and_judged(made):
     assert [re.match(r"(C\d) (supported|not supported|inconclusive): ", line).group(1) for line in verdicts] == ["C2", "C3"]
     assert str(plan.folder / "compare_folder") in done.stdout.splitlines()[-1]
     for name in NAMES:
-        assert re.search(rf"^ *{name} +all ", done.stdout, re.MULTILINE), name
+        assert re.search(rf"^ *{re.escape(name)} +all ", done.stdout, re.MULTILINE), name
 
 
 def test_its_files_belong_together_and_do_not_say_where_the_images_are(made):
@@ -146,13 +146,13 @@ def test_its_table_has_every_method_and_setting(made):
     _, plan = made
     table = pd.read_csv(plan.file(".csv"), dtype={"setting": str})
     assert table["method"].tolist() == [name for name in NAMES for _ in range(7)]
-    assert table["setting"].tolist() == [*"12345", "all", "similar"] * 3
+    assert table["setting"].tolist() == [*"12345", "all", "similar"] * 4
     rows = table[table["setting"].isin([*"12345"])]
     runs = [load_run(config.run_id()) for config in plan.configs()]
     assert rows["test_accuracy"].tolist() == pytest.approx([run.metrics["test_accuracy"] for run in runs], abs=1e-5)
     assert rows["lr"].tolist() == [run.config.lr for run in runs]
     assert rows["iou"].between(0, 1).all()
-    assert (table[table["setting"] == "similar"]["verdict"].isna().tolist()) == [False, True, False]  # no claim on the ablation
+    assert (table[table["setting"] == "similar"]["verdict"].isna().tolist()) == [False, True, False, True]  # no claim on these
 
 
 def test_its_panels_are_the_maps_of_the_runs_in_order(made):
@@ -161,14 +161,16 @@ def test_its_panels_are_the_maps_of_the_runs_in_order(made):
     runs = plan.runs()
     shown = plan.shown_images(runs[0].dataset)
     assert len(shown) == 4
-    assert drawing.row_titles == [title for _ in shown for title in ("ABN", "LFI-CAM\nwithout FIN", "LFI-CAM")]
+    assert drawing.row_titles == [
+        title for _ in shown for title in ("ABN", "LFI-CAM\nwithout FIN", "LFI-CAM", "plain\nnetwork (CAM)")
+    ]
     panels = {(panel.row, panel.column): panel for panel in drawing.panels}
-    assert len(panels) == len(drawing.panels) == 4 * 16
+    assert len(panels) == len(drawing.panels) == 4 * 21
     for n, i in enumerate(shown):
-        assert panels.pop((3 * n + 1, 0)).cam is None  # beside the middle one
-        for m in range(3):
+        assert panels.pop((4 * n + 1.5, 0)).cam is None  # in the middle
+        for m in range(4):
             for k in range(5):
-                panel, run = panels.pop((3 * n + m, k + 1)), runs[5 * m + k]
+                panel, run = panels.pop((4 * n + m, k + 1)), runs[5 * m + k]
                 assert panel.id == run.dataset.test.ids[i]
                 assert np.array(panel.cam) == pytest.approx(run.explained.cam[i, 0].numpy(), abs=1e-4)
     assert panels == {}

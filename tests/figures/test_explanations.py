@@ -1,19 +1,21 @@
 """Every regenerated figure: whole, redrawn from its saved maps, its panels the right ones in the right order."""
 
 import json
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import REFERENCE, check_text, file_of, load_drawing
+from helpers import REFERENCE, check_text, file_of, load_drawing, untrained_run
 from PIL import Image
 
 from lficam.data.datasets import load_dataset
 from lficam.figures.agreement import pair_matrix_figure
 from lficam.figures.charts import Chart, Dots, draw
-from lficam.figures.experiments import experiment
+from lficam.figures.experiments import EXPERIMENTS, experiment
+from lficam.figures.explanations import effectiveness_figure, explanation_figure
 from lficam.figures.grid import DPI, PAGE_WIDTH, Grid
 from lficam.figures.result import NOTEBOOK_DPI
 from lficam.figures.verdicts import ACCURACY_MARGIN, judge_stability
@@ -219,3 +221,12 @@ def resize_by_hand(cam, size):
         weights[i, min(max(left, 0), len(cam) - 1)] += 1 - (x - left)
         weights[i, min(max(left + 1, 0), len(cam) - 1)] += x - left
     return weights @ cam @ weights.T
+
+
+@pytest.mark.parametrize(("name", "draw_figure"), [("fig1", effectiveness_figure), ("fig3", explanation_figure)])
+def test_a_figure_from_imagenet_weights_says_what_they_may_have_seen(name, draw_figure):
+    plan = replace(EXPERIMENTS[name], profile="photos")
+    result = draw_figure(plan, [untrained_run(method) for method in plan.methods])
+    assert result.drawing.footnote.endswith("\nTrained from weights of ImageNet, which may have seen these photographs.")
+    assert set(result.table["models_share"]) == {"weights of ImageNet, which may have seen these photographs"}
+    check_text(result.draw(), DPI)

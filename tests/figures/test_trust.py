@@ -9,7 +9,7 @@ from lficam.metrics.faithfulness import faithfulness
 from lficam.metrics.localisation import localisation
 from lficam.metrics.similarity import spearman
 
-METHODS = ("abn", "lfi-cam-without-fin", "lfi-cam")
+METHODS = ("abn", "lfi-cam-without-fin", "lfi-cam", "plain")
 COUNT = 4
 
 
@@ -35,6 +35,7 @@ def judged(run, name):
     cams = {
         "LFI-CAM's own map": run.explained.cam[index],
         "ABN's own map": run.explained.cam[index],
+        "plain network's CAM": run.explained.cam[index],
         "mean features, with FIN": run.explained.mean_features[index],
         "mean features, without FIN": run.explained.mean_features[index],
         "random map": random_maps(COUNT, 7, run.config.seed),
@@ -50,6 +51,7 @@ def judged(run, name):
         ("mean features, without FIN", "lfi-cam-without-fin"),
         *((name, "lfi-cam") for name in ("LFI-CAM's own map", "mean features, with FIN", "Grad-CAM", "Score-CAM", "LayerCAM")),
         ("random map", "lfi-cam"),
+        ("plain network's CAM", "plain"),
     ],
 )
 def test_every_map_is_judged_by_its_own_model(runs, faithful, name, method):
@@ -84,12 +86,13 @@ def test_the_classifier_does_not_change_a_map_made_before_it(sane):
     for name in ("ABN's own map", "LFI-CAM's own map", "mean features, without FIN"):
         assert correlations(sane, name)[["trained", "fc"]].tolist() == pytest.approx([1, 1])
     assert correlations(sane, "Grad-CAM")["fc"] < 1
+    assert correlations(sane, "plain network's CAM")["fc"] < 1  # made of the classifier's weights
 
 
 def test_the_last_stage_of_the_cascade_is_the_untrained_network(runs, sane):
     index, own, between = experiment("extra5").judged_images(runs[0].dataset), [], []
     untrained = []
-    for run in runs[4:]:
+    for run in [run for run in runs if run.config.method == "lfi-cam"]:
         images = run.inputs(index)
         model = run.untrained()
         with torch.no_grad():
@@ -101,6 +104,15 @@ def test_the_last_stage_of_the_cascade_is_the_untrained_network(runs, sane):
     assert table["two untrained networks"] == pytest.approx(between.mean().item(), abs=1e-5)
     (verdict,) = sane.verdicts
     assert verdict.measured.mean == pytest.approx(1 - table.iloc[-2], abs=1e-5)
+
+
+def test_a_plain_networks_maps_are_of_the_true_class_at_every_stage(runs, sane):
+    index, found = experiment("extra5").judged_images(runs[0].dataset), []
+    for run in [run for run in runs if run.config.method == "plain"]:
+        images, labels = run.inputs(index), run.dataset.test.labels[index]
+        with torch.no_grad():
+            found.append(spearman(run.untrained().explain(images, labels).cam, run.model.explain(images, labels).cam))
+    assert correlations(sane, "plain network's CAM").iloc[-2] == pytest.approx(torch.stack(found).mean().item(), abs=1e-5)
 
 
 def test_a_stage_that_a_model_lacks_changes_nothing_in_the_picture(sane):

@@ -1,0 +1,76 @@
+"""Maintainers only, `make results`: the trainings on photographs, and what each leaves in `figures/results`.
+
+Hours on two cores. A second call goes on where the first one ended; what is written there already is not trained again.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lficam.errors import InputError
+from lficam.figures.experiments import comparison, experiment
+from lficam.paths import repository
+from lficam.reproduce.results import write_training, written
+from lficam.training.config import RunConfig
+from lficam.training.runs import fit_or_load_all
+
+FOLDS, FINE_TUNED_SEEDS = 5, 3
+PROFILE = "photos"
+
+
+def trainings() -> dict[str, list[RunConfig]]:
+    """What is trained, in the order of its worth, each by seed: what it is -> the configs."""
+    settings, seeds = comparison("stl10", PROFILE).configs(), experiment("extra3", PROFILE).configs()
+    cats_and_dogs = experiment("extra2", PROFILE).configs()
+    shown = [config for figure in ("fig1", "fig3", "fig4") for config in experiment(figure, PROFILE).configs()]
+    lfi_cam = next(config for config in experiment("fig3", PROFILE).configs() if config.method == "lfi-cam")
+    rows = {
+        "STL10, five settings": settings,
+        "STL10, five seeds of setting 1": seeds,
+        "Cat&Dog, five settings": cats_and_dogs,
+        "Cat&Dog, five folds": folds(cats_and_dogs),
+        "Figures 1, 3, 4, from ImageNet weights": shown,
+        "STL10, from ImageNet weights": [
+            lfi_cam.model_copy(update={"method": method, "seed": lfi_cam.seed + n})
+            for method in ("lfi-cam", "plain")
+            for n in range(FINE_TUNED_SEEDS)
+        ],
+    }
+    return {name: sorted(configs, key=lambda config: config.seed) for name, configs in rows.items()}
+
+
+def folds(configs: Sequence[RunConfig]) -> list[RunConfig]:
+    """Setting 1 of each method trained without each of five parts; each fold has a seed of its own."""
+    first = {config.method: config for config in reversed(configs)}.values()
+    return [
+        config.model_copy(update={"fold": f"{k + 1}/{FOLDS}", "seed": config.seed + k}) for config in first for k in range(FOLDS)
+    ]
+
+
+def train_and_write(rows: Mapping[str, Sequence[RunConfig]], with_epochs: set[str], folder: Path) -> None:
+    """Train what `folder`/<data set> does not hold, and write each training there as soon as it has ended.
+
+    with_epochs: ids of the runs whose maps are kept of all epochs.
+    """
+    for name, configs in rows.items():
+        for number, config in enumerate(configs, 1):
+            target = folder / config.dataset
+            if config.run_id() not in written(target):
+                print(f"{name}: {number} of {len(configs)}", flush=True)
+                (run,) = fit_or_load_all([config], epochs=True)
+                write_training(run, target, all_epochs=run.id in with_epochs)
+
+
+def main() -> None:
+    """Train and write everything whose data is there."""
+    if (root := repository()) is None:
+        sys.exit("lficam: the results belong to a checkout of the repository")
+    try:
+        seeds = {config.run_id() for config in experiment("extra3", PROFILE).configs()}
+        train_and_write(trainings(), seeds, root / "figures" / "results")
+    except InputError as error:
+        sys.exit(f"lficam: {error}")
+
+
+if __name__ == "__main__":
+    main()
