@@ -16,8 +16,10 @@ import yaml
 from PIL import Image
 
 import lficam
+from lficam.data.datasets import dataset_info
 from lficam.figures.profiles import PROFILES
 from lficam.model.export import export
+from lficam.model.methods import METHODS
 from lficam.paths import repository
 from lficam.reproduce.results import read_trainings
 
@@ -247,6 +249,21 @@ def test_what_trainings_on_photographs_left_is_whole_and_small():
                 assert right == pytest.approx(training.metrics["test_accuracy"])
     size = sum(file.stat().st_size for file in results.rglob("*") if file.is_file())
     assert size < 40e6
+
+
+def test_the_page_of_results_says_how_many_trainings_there_are_and_how_good_they_are():
+    results = ROOT / "figures" / "results"
+    expected = []
+    for file in sorted(results.glob("*/trainings.csv")):
+        table = pd.read_csv(file)
+        start = table["pretrained"].map({False: "from nothing", True: "from ImageNet weights"})
+        kind = start.where(table["fold"].isna(), start + ", folds")
+        for (what, method), accuracy in (100 * table["test_accuracy"]).groupby([kind, table["method"]]):
+            found = sorted({f"{accuracy.min():.1f}", f"{accuracy.max():.1f}"})
+            title = dataset_info(file.parent.name).title
+            expected.append(f"| {title}, {what} | {METHODS[method].title} | {len(accuracy)} | {'–'.join(found)} % |")
+    rows = re.findall(r"^\| .+, from .+ \| .+ \| \d+ \| .+ % \|$", (results / "README.md").read_text(), re.M)
+    assert sorted(rows) == sorted(expected)
 
 
 def test_the_photos_profile_takes_what_the_rule_chose():

@@ -99,10 +99,12 @@ class Experiment:
     def shared(self) -> str:
         """What models have in common beside the training images, which is one reason why their maps agree; "" for a single model.
 
-        Models of one method, or, where training started from weights of ImageNet, all of them.
+        Models of one method, or, where training started from weights of ImageNet or of a file, all of them.
         """
         configs = [config for config in self.configs() if config.method == self.methods[0]] if self.methods else []
-        if any(config.pretrained or config.weights for config in configs):
+        if file := next((config.weights for config in configs if config.weights), None):
+            return f"the weights in {Path(file).name}"
+        if any(config.pretrained for config in configs):
             known = ", which may have seen these photographs" if dataset_info(self.dataset).from_imagenet else ""
             return f"weights of ImageNet{known}"
         if len(configs) < 2:

@@ -62,7 +62,7 @@ def train_and_write(rows: Mapping[str, Sequence[RunConfig]], with_epochs: set[st
 
 
 def main() -> None:
-    """Train and write everything whose data is there."""
+    """Train and write everything. What has been written stays if the data of a later row is missing, or this is interrupted."""
     if (root := repository()) is None:
         sys.exit("lficam: the results belong to a checkout of the repository")
     try:

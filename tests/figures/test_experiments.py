@@ -179,6 +179,8 @@ def test_an_experiment_says_what_its_models_share():
     assert replace(EXPERIMENTS["fig5"], profile="photos").shared == "nothing"
     assert replace(EXPERIMENTS["fig6"], profile="paper").shared == "initial weights"
     assert experiment("table1").shared == ""
+    mine = {"trunk": "resnet18", "weights": "somewhere/mine.safetensors"}
+    assert replace(EXPERIMENTS["fig3"], overrides=mine).shared == "the weights in mine.safetensors"
 
 
 NEEDED = {"fig1": (2, 1), "fig2": (2, 1), "fig3": (2, 1), "fig4": (2, 1), "fig5": (2, 5), "fig6": (2, 5)}  # methods, settings
