@@ -1,5 +1,6 @@
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import tiny_runs
@@ -46,6 +47,12 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store of trained runs of the test's own."""
+    monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
 
 
 @pytest.fixture(scope="module")

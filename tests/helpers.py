@@ -191,6 +191,12 @@ def untrained_run(method, seed=0, images=12, accuracy=0.8, **setting):
     return run
 
 
+def few_digits(**fields):
+    """A training of seconds: three classes of the embedded digits, twelve images each."""
+    given = {"dataset": "digits-stl10", "trunk": "cifar_resnet8", "max_classes": 3, "max_per_class": 12, "epochs": 3}
+    return RunConfig(**(given | {"batch_size": 8, "lr": 0.05} | fields))
+
+
 def set_options(**fields):
     """Fields of RunConfig as the command line takes them."""
     return [part for name, value in fields.items() for part in ("--set", f"{name}={value}")]

@@ -9,7 +9,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from lficam.figures.charts import PairMatrices
 from lficam.figures.explanations import input_panel, prediction
-from lficam.figures.grid import Grid, Panel, rounded
+from lficam.figures.grid import Grid, Panel, in_two_lines, rounded
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.verdicts import ACCURACY_MARGIN, Verdict, judge_stability, similar
@@ -43,7 +43,7 @@ def stability_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         id = dataset.test.ids[i]
         panels.append(input_panel(runs[0], i, len(methods) * n + (len(methods) - 1) / 2, 0))
         for m, (method, own) in enumerate(methods.items()):
-            row_titles.append(METHODS[method].title.replace(" ", "\n", 1))
+            row_titles.append(in_two_lines(METHODS[method].title))
             iou = pairs[method].query("metric == 'iou' and id == @id")["value"].mean()
             row_notes.append(f"IoU\n{iou:.2f}")
             for column, run in enumerate(own, 1):

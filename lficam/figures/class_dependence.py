@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lficam.errors import InputError
-from lficam.figures.grid import Grid, Panel, rounded
+from lficam.figures.grid import Grid, Panel, in_two_lines, rounded
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
@@ -101,9 +101,9 @@ def _grid(
     """The first pictures (M, 2) with the maps of one model each, and the pictures."""
     alone = side_by_side(torch.stack(list(run.pictures(index.flatten().tolist()).values())))
     columns = {"input": None}
-    columns |= {f"{_narrow(name)},\nany class": (name, 0) for name in (map_names.LFI_CAM, map_names.ABN)}
+    columns |= {f"{in_two_lines(name)},\nany class": (name, 0) for name in (map_names.LFI_CAM, map_names.ABN)}
     columns |= {
-        f"{_narrow(name)},\nclass on the {side}": (name, k)
+        f"{in_two_lines(name)},\nclass on the {side}": (name, k)
         for name in (map_names.GRAD_CAM_OF_LFI_CAM, map_names.PLAIN)
         for k, side in enumerate(("left", "right"))
     }
@@ -120,7 +120,3 @@ def _grid(
     footnote = "Under each map: how much of its sum lies on the half with the class named."
     titles = [""] * len(index)
     return Grid(experiment.title, experiment.source, list(columns), titles, panels, footnote=footnote, aspect=0.5), images
-
-
-def _narrow(name: str) -> str:
-    return name.replace(" ", "\n", 1)

@@ -121,6 +121,11 @@ def _color_bar(figure: Figure, label: str, height: float) -> None:
     figure.text(2.53 / PAGE_WIDTH, 0.325 / height, label, fontsize=TEXT, va="center")
 
 
+def in_two_lines(name: str) -> str:
+    """Broken at its first space, for a narrow column."""
+    return name.replace(" ", "\n", 1)
+
+
 def headline(figure: Figure, title: str, source: str, height: float) -> None:
     """What a figure is and where it comes from, at its top left; height of the figure in inches."""
     figure.text(0.1 / PAGE_WIDTH, 1 - 0.1 / height, title, fontsize=HEADING, va="top", weight="bold")

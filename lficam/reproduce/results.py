@@ -7,7 +7,7 @@ in 8, and what it said of the images.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from lficam.paths import atomic_file
 from lficam.provenance import hardware
 from lficam.training.config import RunConfig, published
 from lficam.training.kept_maps import KeptMaps, as_levels, as_maps
-from lficam.training.runs import Run, RunRecord
+from lficam.training.runs import Run, RunRecord, record_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ def write_training(run: Run, folder: Path, all_epochs: bool = False) -> None:
     ABN's mean feature map, which nothing is compared with, is left out; and of a fold all maps but that of the true class.
     Raises InputError if the maps of the folder's other runs are of other images.
     """
-    split = "train" if run.config.fold else "test"
+    split = _split_of(run.config)
     rows = (run.kept.answers["split"] == split).tolist()
     answers = run.kept.answers[rows].reset_index(drop=True)
     _add_images(answers[_NAMES], split, folder)
@@ -82,11 +82,11 @@ def table_of(records: Mapping[str, Any]) -> "pd.DataFrame":
     """One row a training of `runs.json`: what differs between them, its accuracy (share of the test images), seconds, hardware."""
     import pandas as pd
 
-    fields = ["method", "lr", "batch_size", "weight_decay", "seed", "fold", "trunk", "image_size", "epochs", "pretrained"]
+    varied = ["method", "lr", "batch_size", "weight_decay", "seed", "fold", "trunk", "image_size", "epochs", "pretrained"]
     rows = []
     for id, record in records.items():
         measured = {name: record["metrics"][name] for name in ("test_accuracy", "seconds")}
-        chosen = {name: record["config"][name] for name in fields}
+        chosen = {name: record["config"][name] for name in varied}
         rows.append({"id": id} | chosen | measured | {"hardware": hardware(record["environment"])})
     return pd.DataFrame(rows).sort_values(["pretrained", "fold", "method", "seed", "batch_size"], na_position="first")
 
@@ -94,6 +94,11 @@ def table_of(records: Mapping[str, Any]) -> "pd.DataFrame":
 def written(folder: Path) -> set[str]:
     """The ids of a folder's trainings."""
     return set(_records(folder))
+
+
+def _split_of(config: RunConfig) -> str:
+    """Which images the maps kept of a training are of."""
+    return "train" if config.fold else "test"
 
 
 def _chosen(run: Run) -> list[str]:
@@ -121,8 +126,8 @@ def _add_images(images: "pd.DataFrame", split: str, folder: Path) -> None:
 
 
 def _record(run: Run) -> dict[str, Any]:
-    names = ("history", "metrics", "environment", "data", "classes", "mean", "std")
-    return {"config": published(run.config.model_dump())} | {name: getattr(run, name) for name in names}
+    record = {field.name: getattr(run, field.name) for field in fields(RunRecord) if field.name != "id"}
+    return record | {"config": published(run.config.model_dump())}
 
 
 def _records(folder: Path) -> dict[str, Any]:
@@ -131,12 +136,11 @@ def _records(folder: Path) -> dict[str, Any]:
 
 
 def _training(id: str, record: dict[str, Any], images: "pd.DataFrame", folder: Path) -> Training:
-    config = RunConfig(**record["config"])
+    about = record_of(id, record)
     tensors = load_file(folder / f"{id}.safetensors")
     maps = {name: as_maps(tensors.pop(name)) for name, values in list(tensors.items()) if values.dtype == torch.uint16}
     epochs = {int(name.removeprefix(_EPOCH)): as_maps(tensors.pop(name)) for name in list(tensors) if name.startswith(_EPOCH)}
-    answers = images[images["split"] == ("train" if config.fold else "test")].reset_index(drop=True)
-    answers["predicted"] = [record["classes"][number] for number in tensors.pop("predicted").tolist()]
+    answers = images[images["split"] == _split_of(about.config)].reset_index(drop=True)
+    answers["predicted"] = [about.classes[number] for number in tensors.pop("predicted").tolist()]
     answers = answers.assign(**{name: values.numpy() for name, values in tensors.items()})
-    stored = {name: tuple(record[name]) if name in ("classes", "mean", "std") else record[name] for name in record}
-    return Training(id=id, kept=KeptMaps(maps, answers), epoch_maps=dict(sorted(epochs.items())), **(stored | {"config": config}))
+    return Training(kept=KeptMaps(maps, answers), epoch_maps=dict(sorted(epochs.items())), **vars(about))

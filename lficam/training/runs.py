@@ -6,10 +6,11 @@ beside them (`kept_maps`).
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -224,17 +225,22 @@ def load_record(id: str) -> RunRecord:
     if not is_stored(id):
         raise InputError(f"no run {id!r} in {runs_dir()}: `lficam runs` lists those there are")
     try:
-        stored = json.loads(file.read_text())
-        stored["config"] = RunConfig(**stored["config"])
-        stored |= {key: tuple(stored[key]) for key in ("classes", "mean", "std")}  # JSON has lists only
-        stored["metrics"] = {key: float(stored["metrics"][key]) for key in ("test_accuracy", "train_accuracy", "seconds")}
-        return RunRecord(id=id, **stored)
+        return record_of(id, json.loads(file.read_text()))
     except (KeyError, TypeError, ValueError) as error:  # no text, no JSON, no such config are ValueErrors
         if isinstance(error, ValidationError) and {problem["loc"] for problem in error.errors()} <= {("dataset",), ("trunk",)}:
             raise InputError(f"{file}: {describe(error)}. If it is one of your own, register it under this name first") from error
         raise InputError(
             f"{file} is damaged or of another version ({type(error).__name__}): remove {file.parent} and train it again"
         ) from error
+
+
+def record_of(id: str, stored: Mapping[str, Any]) -> RunRecord:
+    """A record as JSON has it. Raises KeyError, TypeError or ValueError if it is none."""
+    read = dict(stored)
+    read["config"] = RunConfig(**stored["config"])
+    read |= {key: tuple(stored[key]) for key in ("classes", "mean", "std")}  # JSON has lists only
+    read["metrics"] = {key: float(stored["metrics"][key]) for key in ("test_accuracy", "train_accuracy", "seconds")}
+    return RunRecord(id=id, **read)
 
 
 def unfinished(id: str) -> Path:

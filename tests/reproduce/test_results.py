@@ -6,6 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 import torch
+from helpers import few_digits as config
 from pandas.testing import assert_frame_equal
 from safetensors.torch import load_file
 
@@ -14,18 +15,9 @@ from lficam.paths import runs_dir
 from lficam.reproduce import photographs
 from lficam.reproduce.photographs import folds, train_and_write
 from lficam.reproduce.results import read_trainings, write_training, written
-from lficam.training.config import RunConfig
 from lficam.training.runs import fit_or_load, load_record
 
-
-@pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
-
-
-def config(**fields):
-    given = {"dataset": "digits-stl10", "trunk": "cifar_resnet8", "max_classes": 3, "max_per_class": 12, "epochs": 3}
-    return RunConfig(**(given | {"batch_size": 8, "lr": 0.05} | fields))
+pytestmark = pytest.mark.usefixtures("empty_store")
 
 
 def equal(maps, others):
@@ -114,7 +106,7 @@ def test_five_folds_leave_out_another_part_each_and_have_a_seed_each():
         assert [(one.fold, one.seed, one.lr) for one in own] == [(f"{k}/5", k, 0.1) for k in range(1, 6)]
 
 
-def test_each_training_is_written_as_it_ends_and_what_is_there_is_not_trained_again(tmp_path, monkeypatch, capsys):
+def test_each_training_is_written_as_it_ends_and_what_is_there_is_not_trained_again(tmp_path, capsys):
     first, second = config(epochs=1), config(epochs=1, seed=1)
     train_and_write({"a row": [first]}, {first.run_id()}, tmp_path / "left")
     shutil.rmtree(runs_dir() / first.run_id())
@@ -137,7 +129,7 @@ def test_a_run_stored_without_the_maps_of_its_epochs_is_trained_again(tmp_path):
 
 def test_the_trainings_on_photographs_are_those_of_the_profile_and_more(monkeypatch):
     for name in ("lficam.figures.experiments", "lficam.data.datasets"):
-        monkeypatch.setattr(f"{name}.data_fingerprint", lambda name, folder: "there", raising=True)
+        monkeypatch.setattr(f"{name}.data_fingerprint", lambda name, folder: "there")
     rows = photographs.trainings()
     assert [len(configs) for configs in rows.values()] == [20, 20, 15, 15, 6, 6]
     for configs in rows.values():

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers import few_digits as config
 from helpers import write_image
 from PIL import Image
 from safetensors.torch import load_file
@@ -26,15 +27,7 @@ from lficam.training.kept_maps import kept_epochs, with_averaged_norms
 from lficam.training.loop import build_model, train
 from lficam.training.runs import fit_missing, fit_or_load, fit_or_load_all, load_run, unfinished
 
-
-@pytest.fixture(autouse=True)
-def store(tmp_path, monkeypatch):
-    monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
-
-
-def config(**fields):
-    given = {"dataset": "digits-stl10", "trunk": "cifar_resnet8", "max_classes": 3, "max_per_class": 12, "epochs": 3}
-    return RunConfig(**(given | {"batch_size": 8, "lr": 0.05} | fields))
+pytestmark = pytest.mark.usefixtures("empty_store")
 
 
 def files_of(id):
