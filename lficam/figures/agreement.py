@@ -59,8 +59,8 @@ def stability_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         row_notes,
         footnote="Under each map: predicted class and its probability; × marks a wrong one.\n"
         "IoU: mean over all pairs of settings at threshold 100/255. Above each column: its settings and test accuracies;\n"
-        f"* marks one more than {100 * ACCURACY_MARGIN:.0f} points below the best of its method. "
-        f"Models of one method\nshare beside the training images: {experiment.shared}.",
+        f"* marks one more than {100 * ACCURACY_MARGIN:.0f} points below the best of its method.\n"
+        f"Models of one method share beside the training images: {experiment.shared}.",
     )
     sources = runs[0].sources()
     verdicts = {method: _judge(claim, method, table, pairs[method], sources) for method, claim in _CLAIMED.items()}

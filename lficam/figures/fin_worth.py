@@ -34,7 +34,7 @@ def importance_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
             row |= with_interval(metric, known_interval(values, sources))
         rows.append(row)
     for k, run in enumerate(runs):
-        means = {metric: values[k].nanmean().item() for metric, values in scores["learned"].items()}
+        means = {metric: values[k].double().nanmean().item() for metric, values in scores["learned"].items()}
         rows.append({"importance": "learned", "seed": run.config.seed} | means)
     table = pd.DataFrame(rows)
     panels = []

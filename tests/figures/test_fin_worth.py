@@ -29,8 +29,8 @@ def test_as_learned_it_is_what_the_models_say(runs, result):
     learned = rows(result).loc["learned"]
     for metric, values in {
         "accuracy": [run.explained.accuracy(run.dataset.test.labels) for run in runs],
-        "effective_channels": [effective_channels(run.explained.importance).mean().item() for run in runs],
-        "energy": [localisation(run.explained.cam, run.dataset.test.objects)["energy"].mean().item() for run in runs],
+        "effective_channels": [effective_channels(run.explained.importance).double().mean().item() for run in runs],
+        "energy": [localisation(run.explained.cam, run.dataset.test.objects)["energy"].double().mean().item() for run in runs],
         "iou_with_learned": [1.0, 1.0],
     }.items():
         assert learned[metric] == pytest.approx(sum(values) / 2, abs=1e-5), metric
