@@ -20,6 +20,8 @@ from lficam.figures.grid import Grid, Panel
 from lficam.figures.plan import Experiment
 from lficam.paths import figures_dir, repository
 from lficam.training.config import RunConfig
+from lficam.training.explain import Explained
+from lficam.training.kept_maps import KeptMaps
 from lficam.training.loop import build_model
 from lficam.training.runs import Run
 
@@ -189,6 +191,21 @@ def untrained_run(method, seed=0, images=12, accuracy=0.8, **setting):
     )
     run.__dict__["dataset"] = data  # what the cached property would hold
     return run
+
+
+def plant_maps(run, cams, untrained=None):
+    """Give a run maps (N, 1, u, v) of its test images, all taken for the first class; untrained: those of its epoch 0."""
+    data, first = run.dataset, run.classes[0]
+    names = ["cam", "mean_features", *(["cam_of_label"] if run.config.method == "plain" else [])]
+    answers = {
+        "split": "test",
+        "id": data.test.ids,
+        "label": [run.classes[label] for label in data.test.labels],
+        "predicted": first,
+    }
+    run.__dict__["explained"] = Explained(data.test.ids, torch.full((len(cams), len(run.classes)), 0.1), cams, cams, None)
+    run.__dict__["kept"] = KeptMaps(dict.fromkeys(names, cams), pd.DataFrame(answers))
+    run.__dict__["epoch_maps"] = {0: cams if untrained is None else untrained}
 
 
 def few_digits(**fields):

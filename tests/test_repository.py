@@ -18,6 +18,7 @@ from PIL import Image
 import lficam
 from lficam.data.datasets import dataset_info
 from lficam.figures.profiles import PROFILES
+from lficam.figures.verdicts import Verdict
 from lficam.model.export import export
 from lficam.model.methods import METHODS
 from lficam.paths import repository
@@ -293,10 +294,12 @@ def test_the_verdicts_in_the_readme_are_those_of_the_reference():
     rows = [line for line in text.splitlines() if line.endswith("** |")]
     for file in sorted((ROOT / "figures" / "reference").glob("*.json")):
         record = json.loads(file.read_text())
-        for verdict in record["verdicts"]:
-            mean, low, high = verdict["measured"]
+        for verdict in map(Verdict.from_record, record["verdicts"]):
+            mean, low, high, models = verdict.measured
             number = re.search(r"\d+$", record["name"])[0]
-            expected = f" {mean:z.3f} | [{low:z.3f}, {high:z.3f}] | **{verdict['outcome']}** |"
+            free = f"{verdict.free.what}: {verdict.free.measured.mean:z.3f}" if verdict.free else ""
+            interval = f"[{low:z.3f}, {high:z.3f}]{f' ({models})' if models else ''}"
+            expected = f" {mean:z.3f} | {interval} | {free} | **{verdict.words}** |"
             assert [row for row in rows if row.endswith(expected) and f"| {number} |" in row], (file.name, verdict)
 
 

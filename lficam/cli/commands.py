@@ -104,7 +104,7 @@ def compare(
     from lficam.training.runs import fit_missing
 
     plan = comparison(dataset, profile, _overrides(set_))
-    for error in fit_missing(plan.configs(), jobs).values():
+    for error in fit_missing(plan.configs(), jobs, plan.own_starts).values():
         raise error
     result = stability_figure(plan, plan.runs())
     save(result)

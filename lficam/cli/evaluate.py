@@ -1,6 +1,6 @@
 """What `lficam stability` and `lficam evaluate` measure: maps of several models beside each other, maps beside their own model.
 
-Every mean comes with a 95 % bootstrap interval (`bootstrap`).
+Every mean comes with a 95 % interval (`intervals`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +18,8 @@ from lficam.data.samples import Split, shuffled
 from lficam.errors import InputError
 from lficam.figures.tables import with_interval
 from lficam.metrics.baselines import BASELINES, baseline_maps, random_maps
-from lficam.metrics.bootstrap import known_interval, pair_interval
 from lficam.metrics.faithfulness import HIGHER_IS_BETTER, faithfulness
+from lficam.metrics.intervals import known_interval, pair_interval
 from lficam.metrics.localisation import localisation
 from lficam.metrics.map_names import OWN, RANDOM
 from lficam.metrics.similarity import metrics_at
@@ -70,9 +70,9 @@ def compare_maps(maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[i
     metrics = []
     for metric in metrics_at(size):
         matrix = pair_matrix(values, metric)  # (S, S, N)
-        both = pair_interval(matrix, sources, over="images and models") if len(maps) > 2 else None
-        row = with_interval("images_and_models", both) | with_interval("images_alone", pair_interval(matrix, sources))
-        metrics.append({"metric": metric} | row)
+        both = pair_interval(matrix, sources) if len(maps) > 2 else None
+        alone = pair_interval(matrix, sources, over="images")
+        metrics.append({"metric": metric} | with_interval("images_and_models", both) | with_interval("images_alone", alone))
     free = null_lines(maps, size, sources) if len(set(sources)) > 1 else pd.DataFrame(columns=["setting", "null"])
     lines = {}
     for (name, null), part in free.groupby(["setting", "null"], sort=False):

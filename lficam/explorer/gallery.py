@@ -11,7 +11,6 @@ import torch
 from lficam.data.samples import shuffled
 from lficam.errors import InputError, MissingDataError
 from lficam.explorer.answers import Network
-from lficam.figures.agreement import maps_of
 from lficam.figures.experiments import EXPERIMENTS, experiment
 from lficam.metrics.stability import pairwise_stability
 from lficam.model.methods import METHODS
@@ -143,5 +142,6 @@ def _stability(run_ids: tuple[str, ...]) -> dict[str, float]:
     if len(run_ids) < 2:
         raise InputError("this order needs two or more trained models of one method: choose another data set, or another order")
     runs = [network_of(id).run for id in run_ids]
-    pairs = pairwise_stability(maps_of(runs), (runs[0].config.image_size,) * 2, metrics=("iou",))
+    maps = {str(k): (run.explained.ids, run.explained.cam) for k, run in enumerate(runs)}
+    pairs = pairwise_stability(maps, (runs[0].config.image_size,) * 2, metrics=("iou",))
     return pairs.groupby("id")["value"].mean().to_dict()

@@ -3,11 +3,17 @@
 - `experiments`: what each figure needs
 - `plan`: one figure as an experiment
 - `profiles`: the five settings, and the scales from minutes on a CPU to the paper's
-- `verdicts`: the claims and the rules by which they are judged
+- `claims`: what is claimed and asked, and from what value on it holds
+- `verdicts`: what becomes of a claim, beside what comes for free
 - `architecture`: Table 1, and what each part costs
 - `explanations`: Figures 1 to 4
+- `outcomes`: verdicts in sentences
+- `models`: the maps of several models of one method, as they are compared
+- `settings`: do they agree between settings? C2 and C3
 - `agreement`: Figures 5 and 6, the maps of several models
 - `chance`: how alike such maps are, beside what chance would give
+- `learning`: how alike they are while the models learn
+- `folds`: do they generalise, and tell right from wrong?
 - `trust`: faithfulness and the sanity check
 - `class_dependence`: one map for all classes, on pictures of two objects
 - `fin_worth`: other weights in place of the FIN's

@@ -1,7 +1,7 @@
-"""Extra figures 1 to 3: how alike the maps of several models are, with intervals, beside what chance would give.
+"""Extra figures 1 to 3: how alike the maps of several models are, with intervals, beside what chance and no training would give.
 
-All models see the same images, and pairs of models share models: the intervals resample images, by source, and models, the same
-settings or seeds for every method (`bootstrap`).
+All models see the same images, and pairs of models share models (`intervals`). Between settings an interval counts the settings'
+differences as chance: it is an upper bound, and says nothing of other settings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,141 +10,178 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
-from lficam.figures.agreement import coarsest, maps_of
 from lficam.figures.charts import Chart, Dots, Lines
+from lficam.figures.models import Models, models_of, pair_values, untrained_maps
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
-from lficam.figures.verdicts import judge, similar
-from lficam.metrics.bootstrap import Interval, interval, pair_interval
+from lficam.figures.verdicts import Free, Verdict, for_free, judge, judge_both, similar
+from lficam.metrics.intervals import Interval, interval, pair_interval
 from lficam.metrics.similarity import metrics_at
-from lficam.metrics.stability import different_images, null_lines, pair_matrix, pairwise_stability
+from lficam.metrics.stability import different_images, null_lines, pairwise_stability
 from lficam.model.cam import resize_map
-from lficam.model.devices import on_best_device
-from lficam.model.methods import METHODS
-from lficam.training.explain import BATCH, explain_batches
-from lficam.training.runs import Run
+from lficam.training.runs import RunRecord
 
 THRESHOLDS = [k / 10 for k in range(1, 10)]
+OF_UNTRAINED = ("iou", "top_overlap")  # metrics that questions about training are judged by
 
 
 class Compared(NamedTuple):
-    """The S models of one method on N images.
+    """The S models of one method on N images, or the difference of two methods, model by model.
 
-    pairs: metric -> (S, S, N), between the models' maps of the same image.
-    free: null line -> IoU of each model and image, (S, N), or of each pair of models, (S, S, N).
-    similar: positions of the models of similar accuracy.
-    curves: what is compared -> mean IoU at each of THRESHOLDS.
+    pairs: metric -> (S, S, N), between the models' maps of the same image. untrained: the same between networks that have learned
+    nothing, on the first n images. free: null line -> IoU of each model and image, (S, N).
+    similar: positions of the models of similar accuracy. curves: what is compared -> mean IoU at each of THRESHOLDS.
     """
 
     pairs: Mapping[str, Tensor]
-    free: Mapping[str, Tensor]
+    untrained: Mapping[str, Tensor]
     similar: Sequence[int]
-    curves: Mapping[str, list[float]]
+    free: Mapping[str, Tensor] = {}
+    curves: Mapping[str, list[float]] = {}
+
+    def more_than(self, other: "Compared") -> "Compared":
+        """The difference of two methods; of similar accuracy in both."""
+        return Compared(
+            {metric: values - other.pairs[metric] for metric, values in self.pairs.items()},
+            {metric: values - other.untrained[metric] for metric, values in self.untrained.items()},
+            [k for k in self.similar if k in other.similar],
+        )
+
+    def than_untrained(self) -> dict[str, Tensor]:
+        """Metric -> (S, S, n), by how much trained models agree more than untrained ones."""
+        return {metric: self.pairs[metric][..., : values.shape[-1]] - values for metric, values in self.untrained.items()}
 
 
-def chance_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
-    """How alike the maps of each method's models are, whether LFI-CAM's are more alike than ABN's (E1, E2), and than free (E3)."""
-    index = experiment.judged_images(runs[0].dataset)
-    sources = runs[0].sources(index)
-    own = {method: [run for run in runs if run.config.method == method] for method in experiment.methods}
-    compared = {METHODS[method].title: _compare(models, index, sources, coarsest(runs)) for method, models in own.items()}
-    ours, theirs = (compared[METHODS[name].title] for name in ("lfi-cam", "abn"))
-    gain = {metric: ours.pairs[metric] - theirs.pairs[metric] for metric in ours.pairs}
-    both = [k for k in ours.similar if k in theirs.similar]
-    rows = [row for name, one in compared.items() for row in _rows(name, one, sources)]
-    rows += _rows("LFI-CAM - ABN", Compared(gain, {}, both, {}), sources)
-    chart = Chart(experiment.title, experiment.source, _panels(rows, compared), _footnote(experiment, len(index)))
-    verdicts = [judge("E1" if experiment.settings > 1 else "E2", pair_interval(gain["iou"], sources, over="images and models"))]
+def chance_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
+    """How alike the maps of each method's models are, and whether LFI-CAM's are more alike than others: E1 to E3, E9 to E11."""
+    models = {method: models_of(method, runs) for method in experiment.methods}
+    cells = min(one.own.shape[-1] for one in models.values())
+    compared = {method: _compare(one, cells) for method, one in models.items()}
+    ours, sources = compared["lfi-cam"], models["lfi-cam"].sources()
+    over_abn, over_plain = ours.more_than(compared["abn"]), ours.more_than(compared["plain"])
+    rows = [row for method, one in compared.items() for row in _rows(models[method].title, one, sources)]
+    rows += _rows_of_plain(models["plain"], sources)
+    rows += _rows("LFI-CAM - ABN", over_abn, sources) + _rows("LFI-CAM - plain", over_plain, sources)
+    table = pd.DataFrame(rows)
+    chart = Chart(experiment.title, experiment.source, _panels(table, models, compared), _footnote(experiment, models["lfi-cam"]))
+    question, verdicts = ("E1" if experiment.settings > 1 else "E2"), []
+    verdicts.append(judge(question, pair_interval(over_abn.pairs["iou"], sources), free=_free(over_abn, "iou", sources)))
     if experiment.settings > 1:
         verdicts.append(judge("E3", _above_chance(ours, sources)))
-    return Result(experiment, chart, pd.DataFrame(rows), tuple(verdicts), tuple(runs))
+    else:
+        gain = ours.than_untrained()
+        verdicts.append(judge_both("E9", {metric: _pairs(values, sources) for metric, values in gain.items()}))
+    verdicts += _against_plain(over_plain, models, sources)
+    return Result(experiment, chart, table, tuple(verdicts), tuple(runs))
 
 
-def _compare(runs: Sequence[Run], index: Sequence[int], sources: Sequence[str], cells: int) -> Compared:
-    size = (runs[0].config.image_size,) * 2
-    maps = {name: (ids, resize_map(cams, size)) for name, (ids, cams) in maps_of(runs, index).items()}
-    pairs = pairwise_stability(maps, metrics=metrics_at(size))
-    matrices = {metric: pair_matrix(pairs, metric) for metric in metrics_at(size)}
-    matrices["iou_equal_map_size"] = _iou(maps_of(runs, index, cells), size)
+def _compare(models: Models, cells: int) -> Compared:
+    size = models.size
+    shown = torch.stack([resize_map(cams, size) for cams in models.own])  # (S, N, 1, h, w)
+    pairs = pair_values(shown, size, metrics_at(size))
+    smaller = torch.stack([adaptive_avg_pool2d(cams, cells) for cams in models.own])
+    pairs["iou_equal_map_size"] = pair_values(smaller, size, ["iou"])["iou"]
+    named = {str(k): (models.ids, cams) for k, cams in enumerate(shown)}
     free = {
-        null: torch.tensor(part["value"].to_numpy()).view(len(runs), -1)  # (S, N)
-        for null, part in null_lines(maps, size, sources).groupby("null", sort=False)
+        null: torch.tensor(part["value"].to_numpy()).view(len(shown), -1)  # (S, N)
+        for null, part in null_lines(named, size, models.sources()).groupby("null", sort=False)
     }
-    free["untrained"] = _iou(_untrained(runs, index), size)
-    accuracy = {str(k): run.metrics["test_accuracy"] for k, run in enumerate(runs)}
-    return Compared(matrices, free, [int(k) for k in similar(accuracy)], _curves(maps, sources))
+    untrained = pair_values(untrained_maps(models), size, OF_UNTRAINED)
+    alike = [int(k) for k in similar(models.accuracy)]
+    return Compared(pairs, untrained, alike, free, _curves(shown, models.sources()))
 
 
-def _iou(maps: Mapping[str, tuple[Sequence[str], Tensor]], size: tuple[int, int]) -> Tensor:
-    """(S, S, N)."""
-    return pair_matrix(pairwise_stability(maps, size, metrics=["iou"]), "iou")
-
-
-def _untrained(runs: Sequence[Run], index: Sequence[int]) -> dict[str, tuple[Sequence[str], Tensor]]:
-    """Maps of the same images by the same architectures, which have learned nothing, each with weights of its own."""
-    maps = {}
-    for k, run in enumerate(runs):
-        model = run.untrained(k)
-        with on_best_device(model) as device:
-            explained = explain_batches(model, (images.to(device) for images in run.inputs(index).split(BATCH)))
-        maps[str(k)] = ([str(i) for i in index], explained.cam)
-    return maps
-
-
-def _curves(maps: Mapping[str, tuple[Sequence[str], Tensor]], sources: Sequence[str]) -> dict[str, list[float]]:
-    """Mean IoU at each of THRESHOLDS, of maps at the size of the images."""
+def _curves(shown: Tensor, sources: Sequence[str]) -> dict[str, list[float]]:
+    """Mean IoU of maps (S, N, 1, h, w) at each of THRESHOLDS."""
     same, different = [], []
+    named = {str(k): (range(shown.shape[1]), cams) for k, cams in enumerate(shown)}
     for threshold in THRESHOLDS:
-        same.append(pairwise_stability(maps, threshold=threshold, metrics=["iou"])["value"].mean())
-        free = [different_images(cams, sources, threshold).mean() for _, cams in maps.values()]
-        different.append(torch.stack(free).mean().item())
+        same.append(pairwise_stability(named, threshold=threshold, metrics=["iou"])["value"].mean())
+        different.append(torch.stack([different_images(cams, sources, threshold).mean() for cams in shown]).mean().item())
     return {"same image": same, "different images": different}
 
 
-def _rows(name: str, compared: Compared, sources: Sequence[str]) -> list[dict[str, object]]:
-    """Of the table: the same image among all models and among those of similar accuracy, then what is free."""
-    everyone = range(len(compared.pairs["iou"]))
-    rows = []
-    for models, chosen in (("all", everyone), ("similar accuracy", compared.similar)):
-        row = {"compared": f"{name}: same image", "models": models, "number": len(chosen)}
-        if len(chosen) > 1:
-            among = torch.tensor(list(chosen))
-            parts = {metric: values[among][:, among] for metric, values in compared.pairs.items()}
-            for metric, values in parts.items():
-                row |= with_interval(metric, pair_interval(values, sources, over="images and models"))
-            row |= with_interval("iou_of_these_models", pair_interval(parts["iou"], sources, over="images"))
-        rows.append(row)
-    for null, values in compared.free.items():
-        row = {"compared": f"{name}: {null}", "models": "all", "number": len(values)}
-        measured = interval(values, sources) if values.ndim == 2 else pair_interval(values, sources, over="images and models")
-        rows.append(row | with_interval("iou", measured))
-    return rows
+def _pairs(values: Tensor, sources: Sequence[str]) -> Interval:
+    """Of values (S, S, n) of the first n images."""
+    return pair_interval(values, sources[: values.shape[-1]])
+
+
+def _free(difference: Compared, metric: str, sources: Sequence[str]) -> Free:
+    """The same difference between untrained networks, and by how much the trained ones' is larger."""
+    excess = difference.than_untrained()[metric]
+    return for_free("untrained networks", _pairs(difference.untrained[metric], sources), _pairs(excess, sources))
+
+
+def _against_plain(difference: Compared, models: Mapping[str, Models], sources: Sequence[str]) -> list[Verdict]:
+    """E10, E11."""
+    more_alike = {metric: pair_interval(difference.pairs[metric], sources) for metric in OF_UNTRAINED}
+    free = {metric: _free(difference, metric, sources) for metric in OF_UNTRAINED}
+    better = models["lfi-cam"].correct.float() - models["plain"].correct.float()  # (S, N)
+    return [judge_both("E10", more_alike, free), judge("E11", interval(better, sources))]
 
 
 def _above_chance(compared: Compared, sources: Sequence[str]) -> Interval:
     """IoU of the same image between two models, less the mean of what different images of either give."""
     free = compared.free["different images"]  # (S, N)
-    return pair_interval(compared.pairs["iou"] - (free[:, None] + free[None]) / 2, sources, over="images and models")
+    return pair_interval(compared.pairs["iou"] - (free[:, None] + free[None]) / 2, sources)
 
 
-def _panels(rows: Sequence[Mapping[str, object]], compared: Mapping[str, Compared]) -> list[Dots | Lines]:
-    shown = [row for row in rows if row["models"] == "all"]
-    values = [[row["iou"], row["iou_low"], row["iou_high"]] for row in shown]
-    curves = {f"{name}, {what}": curve for name, one in compared.items() for what, curve in one.curves.items()}
+def _rows(name: str, compared: Compared, sources: Sequence[str]) -> list[dict[str, object]]:
+    """Of the table: the same image among all models and among those of similar accuracy, then what is free."""
+    rows = []
+    for models, chosen in (("all", range(len(compared.pairs["iou"]))), ("similar accuracy", compared.similar)):
+        row = {"compared": f"{name}: same image", "models": models, "number": len(chosen), "images": len(sources)}
+        if len(chosen) > 1:
+            among = torch.tensor(list(chosen))
+            for metric, values in compared.pairs.items():
+                row |= with_interval(metric, pair_interval(values[among][:, among], sources))
+        rows.append(row)
+    for null, values in compared.free.items():
+        row = {"compared": f"{name}: {null}", "models": "all", "number": len(values), "images": len(sources)}
+        rows.append(row | with_interval("iou", interval(values, sources)))
+    for what, found in (("untrained", compared.untrained), ("trained - untrained", compared.than_untrained())):
+        row = {"compared": f"{name}: {what}", "models": "all"}
+        for metric, values in found.items():
+            row |= {"number": len(values), "images": values.shape[-1]} | with_interval(metric, _pairs(values, sources))
+        rows.append(row)
+    return rows
+
+
+def _rows_of_plain(models: Models, sources: Sequence[str]) -> list[dict[str, object]]:
+    """What else a plain network shows: the CAMs of the predicted class where both models predict the same, its mean feature map."""
+    row = {"models": "all", "number": len(models.runs)}
+    predicted = pair_values(models.maps["cam"], models.size, OF_UNTRAINED)
+    both = models.predicted[:, None] == models.predicted[None]  # (S, S, N)
+    both &= ~torch.eye(len(both), dtype=torch.bool)[..., None]
+    means = {metric: values[both].mean().item() for metric, values in predicted.items()}  # of each pair other images: no interval
+    rows = [row | {"compared": f"{models.title}: same image, of the class that both predict"} | means]
+    features = pair_values(models.maps["mean_features"], models.size, OF_UNTRAINED)
+    row |= {"compared": f"{models.title}: same image, mean feature map", "images": len(sources)}
+    for metric, values in features.items():
+        row |= with_interval(metric, pair_interval(values, sources))
+    return [*rows, row]
+
+
+def _panels(table: pd.DataFrame, models: Mapping[str, Models], compared: Mapping[str, Compared]) -> list[Dots | Lines]:
+    shown = table[(table["models"] == "all") & ~table["compared"].str.contains("trained - untrained|that both predict")]
+    values = shown[["iou", "iou_low", "iou_high"]].to_numpy().tolist()
+    curves = {f"{models[method].title}, {what}": curve for method, one in compared.items() for what, curve in one.curves.items()}
     return [
-        Dots("mean IoU at threshold 100/255", [row["compared"] for row in shown], values, mark=0.0),
+        Dots("mean IoU at threshold 100/255", shown["compared"].tolist(), values, mark=0.0),
         Lines("threshold", "mean IoU", THRESHOLDS, curves, [name for name in curves if name.endswith("different images")]),
     ]
 
 
-def _footnote(experiment: Experiment, images: int) -> str:
+def _footnote(experiment: Experiment, models: Models) -> str:
+    between = ", an upper bound: settings are not drawn by chance" if experiment.settings > 1 else ""
     return (
         f"{experiment.varied} of each method; beside the training images they share: {experiment.shared}.\n"
-        f"{images} test images; bars: 95 % intervals over images and models. Same image: maps of one image by two models.\n"
-        "Null lines: different images, maps of two images by one model; centred blob, a map and a Gaussian in the middle;\n"
-        "untrained, maps of one image by two networks that have learned nothing. What is no higher than the first two says\n"
-        "nothing about the image, than the third nothing about the training. Dashed, in the colour of its method: different\n"
-        "images. The plain network's maps are of the class that it predicts."
+        f"{len(models.ids)} test images; bars: 95 % intervals over images and {len(models.runs)} models{between}.\n"
+        "Same image: maps of one image by two models. Null lines: different images, maps of two images by one model; centred\n"
+        "blob, a map and a Gaussian in the middle; untrained, maps of one image by two networks that have learned nothing. What\n"
+        "is no higher than the first two says nothing about the image, than the third nothing about the training. Dashed, in the\n"
+        "colour of its method: different images. A plain network's maps are of the true class, untrained of the predicted one."
     )

@@ -138,10 +138,10 @@ def draw_chart(chart: Chart) -> Figure:
     for k, (ax, panel) in enumerate(zip(axes, chart.panels, strict=False)):
         ax.tick_params(labelsize=TEXT)
         ax.spines[["top", "right"]].set_visible(False)
+        neighbour = chart.panels[k - 1] if k % columns else None
         if isinstance(panel, Lines):
-            _draw_lines(ax, panel)
+            _draw_lines(ax, panel, named=not (isinstance(neighbour, Lines) and list(neighbour.lines) == list(panel.lines)))
         else:
-            neighbour = chart.panels[k - 1] if k % columns else None
             _draw_dots(ax, panel, named=not (isinstance(neighbour, Dots) and neighbour.names == panel.names))
     for ax in axes[len(chart.panels) :]:
         ax.set_axis_off()
@@ -163,7 +163,6 @@ def _draw_dots(ax: Axes, dots: Dots, named: bool) -> None:
     for row, value in enumerate(dots.values):
         if value is not None:
             mean, low, high = value
-            # a percentile interval need not hold the mean
             ax.plot([low, high], [row, row], color=color_palette("colorblind")[0], linewidth=1.2)
             ax.plot([mean], [row], "o", color=color_palette("colorblind")[0], markersize=3.5)
     if dots.mark is not None:
@@ -178,11 +177,12 @@ def _draw_dots(ax: Axes, dots: Dots, named: bool) -> None:
     ax.set_xlabel(dots.label, fontsize=TEXT)
 
 
-def _draw_lines(ax: Axes, lines: Lines) -> None:
+def _draw_lines(ax: Axes, lines: Lines, named: bool) -> None:
+    """named: whether there is a legend; not if the panel to the left has the same."""
     from seaborn import color_palette
 
-    named = isinstance(lines.x[0], str)
-    x = range(len(lines.x)) if named else lines.x
+    steps = isinstance(lines.x[0], str)
+    x = range(len(lines.x)) if steps else lines.x
     colors, solid = color_palette("colorblind"), -1
     for name, values in lines.lines.items():
         if name in lines.dashed:
@@ -191,11 +191,11 @@ def _draw_lines(ax: Axes, lines: Lines) -> None:
             solid += 1
             style = {"linestyle": "-", "marker": MARKERS[solid], "label": name}
         ax.plot(x, values, linewidth=1.2, markersize=3, color=colors[solid], **style)
-    if named:
-        ax.set_xticks(list(x), lines.x, rotation=35, ha="right", rotation_mode="anchor")
+    if steps:
+        turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, lines.x)) > 3 else {}
+        ax.set_xticks(list(x), lines.x, **turned)
     ax.set_xlabel(lines.x_label, fontsize=TEXT)
     ax.set_ylabel(lines.y_label, fontsize=TEXT)
-    # above the panel, where no line can run through it
-    ax.legend(
-        fontsize=TEXT, frameon=False, handlelength=1.6, labelspacing=0.3, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0
-    )
+    if named:  # above the panel, where no line can run through it
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderpad": 0}
+        ax.legend(fontsize=TEXT, frameon=False, handlelength=1.6, labelspacing=0.3, **place)

@@ -17,7 +17,7 @@ from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
 from lficam.metrics import map_names
 from lficam.metrics.baselines import baseline_maps
-from lficam.metrics.bootstrap import interval
+from lficam.metrics.intervals import interval
 from lficam.metrics.localisation import energy
 from lficam.model.abn import ABN
 from lficam.model.cam import resize_map

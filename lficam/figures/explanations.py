@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from lficam.figures.grid import Grid, Panel, rounded
@@ -10,9 +11,10 @@ from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
 from lficam.figures.verdicts import judge_c1
-from lficam.metrics.bootstrap import known_interval
 from lficam.metrics.importance import effective_channels
+from lficam.metrics.intervals import known_interval
 from lficam.metrics.localisation import localisation
+from lficam.metrics.stability import centred_blob
 from lficam.model.methods import METHODS
 from lficam.training.runs import Run
 
@@ -36,13 +38,28 @@ def effectiveness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         channels = effective_channels(run.explained.importance).mean().item()
         spread = {"effective_channels": channels, "channels": run.model.num_features}
         rows.append({"map": title.replace("\n", " ")} | _table_row(run, scores) | spread)
+    known = _anyones_maps(with_fin.masks())
+    for name, found in known.items():
+        row = {"map": name}
+        for metric, values in found.items():
+            row |= with_interval(metric, known_interval(values, with_fin.sources()))
+        rows.append(row)
     footnote = "Under each map: predicted class and its probability, × marks a wrong one"
     footnote += "; share of the map's sum inside the true mask." if scores else "."
     footnote += _start(experiment)
     grid = Grid(experiment.title, experiment.source, ["(a) input", *columns], [""] * len(shown), panels, footnote=footnote)
     b, c, d = energies
-    verdict = judge_c1(d, c, b, with_fin.sources())
+    verdict = judge_c1(d, c, b, with_fin.sources(), {name: found["energy"] for name, found in known.items()})
     return Result(experiment, grid, pd.DataFrame(rows), (verdict,), tuple(runs), with_fin.pictures(shown))
+
+
+def _anyones_maps(masks: Tensor | None) -> dict[str, dict[str, Tensor]]:
+    """What maps that know nothing of the image have inside masks (N, 1, h, w): name -> pointing and energy, (N,)."""
+    if masks is None or not masks.any():
+        return {}
+    blob = centred_blob(masks.shape[-2:]).expand(len(masks), -1, -1, -1)
+    inside = masks.float().mean((1, 2, 3)).masked_fill(~masks.flatten(1).any(1), torch.nan)
+    return {"a uniform map": {"pointing": inside, "energy": inside}, "a centred blob": localisation(blob, masks)}
 
 
 def explanation_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:

@@ -12,8 +12,8 @@ from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
 from lficam.figures.verdicts import Verdict, judge
-from lficam.metrics.bootstrap import interval, known_interval
 from lficam.metrics.importance import IMPORTANCES, effective_channels, replaced_importance, swap_importance
+from lficam.metrics.intervals import interval, known_interval
 from lficam.metrics.localisation import localisation
 from lficam.metrics.similarity import iou
 from lficam.model.cam import resize_map

@@ -46,7 +46,7 @@ def _provenance(result: Result) -> dict[str, object]:
         "source": experiment.source,
         "profile": experiment.profile,
         "overrides": published(experiment.overrides),
-        "verdicts": [verdict._asdict() for verdict in result.verdicts],
+        "verdicts": [verdict.record() for verdict in result.verdicts],
         "training_seconds": sum(run.metrics["seconds"] for run in result.runs),
         "environment": environment(),
         "code": code_digest(),

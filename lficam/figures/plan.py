@@ -29,7 +29,8 @@ class Experiment:
     caption: the supplement's, word for word, or what an extra figure shows.
     supplement_dataset: the data set that the supplement uses; `dataset` is what the profile takes for it.
     methods, settings, seeds: each method is trained with the first `settings` of SETTINGS, each of these with so many seeds.
-    shown: how many test images are in the picture. judged: how many its numbers are measured on, at most; 0 for all.
+    shown: how many test images are in the picture. judged: how many its numbers are measured on, at most; 0 for
+        all, or where maps are compared for those that a run keeps (`kept_maps`).
     """
 
     stem: str
@@ -111,6 +112,11 @@ class Experiment:
             return ""
         return "initial weights" if len({config.seed for config in configs}) == 1 else "nothing"
 
+    @property
+    def own_starts(self) -> bool:
+        """Whether the models of a method differ in their seed: then what they were before training is compared as well."""
+        return self.seeds > 1 or (self.settings > 1 and PROFILES[self.profile].own_seeds)
+
     def configs(self) -> list[RunConfig]:
         """The trainings in order: for each method, each setting, each seed."""
         profile = PROFILES[self.profile]
@@ -143,7 +149,7 @@ class Experiment:
 
     def runs(self) -> list[Run]:
         """The trained models in the order of `configs`; trains what the store lacks, with one progress bar."""
-        return fit_or_load_all(self.configs())
+        return fit_or_load_all(self.configs(), epochs=self.own_starts)
 
     def shown_images(self, dataset: Dataset) -> list[int]:
         """Positions of the test images in the picture: the first of a shuffle, never picked."""
@@ -151,4 +157,5 @@ class Experiment:
 
     def judged_images(self, dataset: Dataset) -> list[int]:
         """Positions of the test images that the numbers are measured on: the first of the same shuffle."""
-        return shuffled(len(dataset.test))[: self.judged or None]
+        judged = PROFILES[self.profile].judged.get(self.name, self.judged)
+        return shuffled(len(dataset.test))[: judged or None]

@@ -30,6 +30,7 @@ class Profile(NamedTuple):
     lr_factor, batch_factor: multiply every setting.
     changes: figure, data set of the supplement, or "" for any -> fields of RunConfig that are different for it; the first of the
         three that there is counts alone.
+    judged: figure -> how many images it is measured on, where its own number is for small networks.
     own_seeds: whether setting k is trained with seed k; else all with seed 0, so that they start from the same weights.
     """
 
@@ -41,6 +42,7 @@ class Profile(NamedTuple):
     precision: str = "float32"
     replaced: Mapping[str, str] = {}
     changes: Mapping[str, Mapping[str, Any]] = {}
+    judged: Mapping[str, int] = {}
     own_seeds: bool = False
 
     def dataset(self, supplement_dataset: str) -> str:
@@ -90,6 +92,7 @@ PROFILES = {
             "cifar100": {},  # 32 pixels already
             "": _FROM_NOTHING,
         },
+        judged={"extra4": 200},
         own_seeds=True,
     ),
     "quick": Profile(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lficam.figures.charts import Drawing, draw
 from lficam.figures.grid import Grid
+from lficam.figures.outcomes import outcomes
 from lficam.figures.plan import Experiment
 from lficam.figures.tables import readable
 from lficam.figures.verdicts import Verdict
@@ -38,6 +39,11 @@ class Result:
     def __post_init__(self) -> None:
         if shared := self.experiment.shared:
             object.__setattr__(self, "table", self.table.assign(models_share=shared))
+
+    @property
+    def says(self) -> list[str]:
+        """What came out, in sentences."""
+        return outcomes([(self.experiment.source.split(", ")[0], verdict) for verdict in self.verdicts])
 
     def draw(self) -> Figure:
         """The matplotlib figure, drawn anew."""

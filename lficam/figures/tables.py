@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from lficam.metrics.bootstrap import Interval
+from lficam.metrics.intervals import Interval
 
 
 def with_interval(name: str, measured: Interval | None) -> dict[str, float]:
     """A quantity and its interval as three columns of a table's row: name, name_low, name_high; none of them for None."""
-    return {} if measured is None else dict(zip((name, f"{name}_low", f"{name}_high"), measured, strict=True))
+    return {} if measured is None else dict(zip((name, f"{name}_low", f"{name}_high"), measured[:3], strict=True))
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,115 +1,131 @@
-"""The claims and the rules by which they are judged, written before what they judge was measured.
+"""What becomes of a claim: "supported", "not supported", "inconclusive" or "not measured", beside what comes for free.
 
-C1 to C3 are the supplement's; their rules are older than the first map that was compared. E1 to E8 are this project's own
-questions, put as claims; their rules were written before the first faithfulness, null line or interval was computed. The rules
-hold for every data set and profile. A verdict is "supported", "not supported", "inconclusive", or "not measured".
+C1 to C3 are judged by means, as their rules were first written; beside that stands what the rule of the questions, by intervals,
+would say. E1 to E11 are judged by intervals. What comes for free never changes an outcome: it says what the outcome is worth.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from lficam.metrics.bootstrap import Interval, known_interval
-
-CLAIMS = {
-    "C1": "After the FIN's feature importance is incorporated, LFI-CAM focuses on the most distinguishable region of the object.",
-    "C2": "ABN's maps of the same image are unreliable and inconsistent although the trained models have similar accuracy.",
-    "C3": "LFI-CAM's maps are reliable and stable.",
-}
-
-# C1: the gain in energy inside the true mask that counts; two hundredths of the map's sum.
-ENERGY_MARGIN = 0.02
-
-# C2, C3: two areas count as the same from IoU 0.5 on, the PASCAL VOC criterion for a found object; nearer than the margin to it,
-# a mean decides nothing.
-SAME_AREA, IOU_MARGIN = 0.5, 0.05
-
-# "Similar accuracy": at most this far below the best setting of the same method.
-ACCURACY_MARGIN = 0.03
-MINIMUM_SETTINGS = 3  # with similar accuracy; fewer make no statement about settings
+from lficam.figures.claims import (
+    ACCURACY_MARGIN,
+    ENERGY_MARGIN,
+    MINIMUM_SETTINGS,
+    QUESTIONS,
+    STABLE_ABOVE,
+    UNSTABLE_BELOW,
+)
+from lficam.metrics.intervals import Interval, known_interval
 
 
-class Question(NamedTuple):
-    """A claim of this project's own about one quantity, which must be larger than the margin.
+class Free(NamedTuple):
+    """What comes for free: the quantity that was judged, where nothing of what is claimed is at work.
 
-    quantity: what is measured, with its range or unit.
+    what: in words, such as "untrained networks". measured: the quantity there. reached: whether what was judged is no more than
+    that.
+    excess: by how much it is more, on the same images and models; None where it is another method that passes the same bound.
     """
 
-    claim: str
-    quantity: str
-    margin: float
+    what: str
+    measured: Interval
+    reached: bool
+    excess: Interval | None = None
 
 
-QUESTIONS = {
-    "E1": Question(
-        "LFI-CAM's maps are more alike between hyper-parameter settings than ABN's.", "difference in mean IoU, LFI-CAM - ABN", 0.0
-    ),
-    "E2": Question("LFI-CAM's maps are more alike between seeds than ABN's.", "difference in mean IoU, LFI-CAM - ABN", 0.0),
-    "E3": Question(
-        "Two LFI-CAM models agree on an image more than one model's maps of different images do.",
-        "mean IoU of the same image between settings - of different images in one model",
-        IOU_MARGIN,  # less would be the stability of a map that says little about the image
-    ),
-    "E4": Question(
-        "LFI-CAM's own map finds what its prediction rests on better than a random map.",
-        "difference in insertion - deletion AUC, own map - random map",
-        0.0,
-    ),
-    "E5": Question(
-        "LFI-CAM's own map is as faithful to its model as Grad-CAM is.",
-        "difference in insertion - deletion AUC, own map - Grad-CAM",
-        -0.02,  # two hundredths of the probability: what is nearer than this is as good
-    ),
-    "E6": Question(
-        "LFI-CAM's map depends on what the network has learned.",
-        "1 - rank correlation with the map after all weights were drawn anew",
-        0.5,  # a correlation above 0.5 would mean that the untrained network draws much the same map
-    ),
-    "E7": Question(
-        "The importance that the FIN learns puts the map on the object better than a uniform one.",
-        "difference in energy inside the true mask, learned - uniform",
-        ENERGY_MARGIN,
-    ),
-    "E8": Question(
-        "The classifier needs the importance that the FIN learns.",
-        "difference in test accuracy, learned - uniform importance",
-        0.01,  # one point
-    ),
-}
-
-
-# What the verdicts on the supplement's claims rest on; for the questions they say it themselves.
-QUANTITIES = {
-    "C1": "smaller of the two gains in energy inside the true mask",
-    "C2": "ABN's mean IoU between settings of similar accuracy",
-    "C3": "LFI-CAM's mean IoU between settings of similar accuracy",
-} | {name: question.quantity for name, question in QUESTIONS.items()}
-STATEMENTS = CLAIMS | {name: question.claim for name, question in QUESTIONS.items()}
+def for_free(what: str, measured: Interval, excess: Interval) -> Free:
+    """Reached unless the whole interval of the excess lies above 0."""
+    return Free(what, measured, excess.low <= 0, excess)
 
 
 class Verdict(NamedTuple):
-    """What became of a claim: "C1" to "C3" or "E1" to "E8", the outcome, and the numbers that decided.
+    """What became of a claim: "C1" to "C3" or "E1" to "E11", the outcome, and the numbers that decided.
 
-    measured: the number that was judged, with its 95 % bootstrap interval; None where there was nothing to measure.
+    measured: the number that was judged, with its 95 % interval; None where there was nothing to measure.
+    free: beside it what comes for free, if that is known. by_interval: of C1 to C3, what the rule of the questions would say.
     """
 
     claim: str
     outcome: str
     reason: str
     measured: Interval | None = None
+    free: Free | None = None
+    by_interval: str = ""
+
+    @property
+    def words(self) -> str:
+        """The outcome; who reaches it for free; and what its interval says, if that is something else."""
+        words = self.outcome
+        if self.outcome == "supported" and self.free and self.free.reached:
+            words += f", but reached by {self.free.what}"
+        return words + (f" (by its interval {self.by_interval})" if self.by_interval not in ("", self.outcome) else "")
+
+    def record(self) -> dict[str, Any]:
+        """Plain values, from which `from_record` makes it again; intervals as lists."""
+        return self._asdict() | {"free": self.free and self.free._asdict()}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Verdict":
+        """The verdict in a figure's JSON, which an older version may have written."""
+        found = dict(record)
+        if found.get("measured"):
+            found["measured"] = Interval(*found["measured"])
+        if free := found.get("free"):
+            intervals = {name: free[name] and Interval(*free[name]) for name in ("measured", "excess")}
+            found["free"] = Free(**(free | intervals))
+        return cls(**found)
 
     def __str__(self) -> str:
-        return f"{self.claim} {self.outcome}: {self.reason}"
+        return f"{self.claim} {self.words}: {self.reason}"
+
+
+def by_interval(measured: Interval, bound: float, below: bool = False) -> str:
+    """Supported if all of the interval lies above the bound (or below it), not supported if none of it does, else inconclusive."""
+    low, high = (-measured.high, -measured.low) if below else (measured.low, measured.high)
+    bound = -bound if below else bound
+    return "supported" if low > bound else "not supported" if high <= bound else "inconclusive"
+
+
+def judge(question: str, measured: Interval | None, why_not: str = "", free: Free | None = None) -> Verdict:
+    """E1 to E11 by the interval of what was measured (`by_interval`).
+
+    measured: None if it cannot be measured on this data; why_not says why.
+    """
+    _, quantity, margin, _ = QUESTIONS[question]
+    if measured is None:
+        return Verdict(question, "not measured", why_not)
+    reason = f"{quantity}: {_three(measured)}, supported above {margin:+.2f}"
+    return Verdict(question, by_interval(measured, margin), reason + _beside(free), measured, free)
+
+
+def judge_both(question: str, measured: Mapping[str, Interval], free: Mapping[str, Free] | None = None) -> Verdict:
+    """E9, E10: a question of two metrics, supported only if it is by both; the verdict keeps the number that decided.
+
+    measured: metric -> interval, the first decides where both say the same. free: metric -> what comes for free; reached if it is
+    by either.
+    """
+    verdicts = {metric: judge(question, value, free=free and free[metric]) for metric, value in measured.items()}
+    order = ["not supported", "inconclusive", "supported"]
+    decides = min(verdicts, key=lambda metric: order.index(verdicts[metric].outcome))
+    beside = free and free[decides]._replace(reached=any(one.reached for one in free.values()))
+    metrics = "; ".join(f"{metric} {_three(value)}{_beside(free and free[metric])}" for metric, value in measured.items())
+    reason = f"{QUESTIONS[question].quantity}: {metrics}; supported above {QUESTIONS[question].margin:+.2f} in both"
+    return verdicts[decides]._replace(reason=reason, free=beside)
 
 
 def judge_c1(
-    cam: Tensor | None, mean_with_fin: Tensor | None, mean_without_fin: Tensor | None, sources: Sequence[str] | None = None
+    cam: Tensor | None,
+    mean_with_fin: Tensor | None,
+    mean_without_fin: Tensor | None,
+    sources: Sequence[str] | None = None,
+    known: Mapping[str, Tensor] | None = None,
 ) -> Verdict:
-    """Energy inside the true mask (N,) of the same images: of the CAM, and of the mean feature maps with and without FIN.
+    """C1 by the energy inside the true mask, (N,) of one model or (S, N): of the CAM, and of the mean feature maps.
 
     Supported if the CAM gains more than the margin over both, not supported if it does not gain over both. Without masks (None)
-    there is nothing to measure. The interval is that of the smaller gain; sources: as for `bootstrap.interval`.
+    there is nothing to measure. The interval is that of the smaller gain; sources: as for `intervals.interval`.
+    known: maps that anyone can draw -> their energy (N,); what comes for free is the gain of the best of them.
     """
     if cam is None or mean_with_fin is None or mean_without_fin is None:
         return Verdict("C1", "not measured", "the data set has no masks of its objects")
@@ -125,7 +141,12 @@ def judge_c1(
         f"with FIN {mean_with_fin.nanmean():.3f}; gain {gains[0].mean:+.3f} and {gains[1].mean:+.3f}, "
         f"supported above {ENERGY_MARGIN:+.2f} in both"
     )
-    return Verdict("C1", outcome, reason, least)
+    free = None
+    if known:
+        best = max(known, key=lambda name: known[name].nanmean().item())
+        over = (mean_without_fin, mean_with_fin)[gains.index(least)]
+        free = for_free(best, known_interval(known[best] - over, sources), known_interval(cam - known[best], sources))
+    return Verdict("C1", outcome, reason + _beside(free), least, free, by_interval(least, ENERGY_MARGIN))
 
 
 def similar(accuracy: Mapping[str, float]) -> list[str]:
@@ -134,34 +155,33 @@ def similar(accuracy: Mapping[str, float]) -> list[str]:
     return [setting for setting, value in accuracy.items() if value >= best - ACCURACY_MARGIN - 1e-9]
 
 
-def judge_stability(claim: str, method: str, iou: Interval | None, settings: int, total: int) -> Verdict:
+def judge_stability(claim: str, method: str, iou: Interval | None, settings: int, total: int, free: Free | None = None) -> Verdict:
     """C2 (inconsistent) or C3 (stable) by the mean IoU over all pairs of settings with similar accuracy.
 
-    C3 is supported above SAME_AREA + IOU_MARGIN and not supported below SAME_AREA - IOU_MARGIN; C2 the other way round.
+    C3 is supported above STABLE_ABOVE and not supported below UNSTABLE_BELOW; C2 the other way round.
     settings, total: how many settings have similar accuracy, of how many.
     """
     if iou is None or settings < MINIMUM_SETTINGS:
         reason = f"only {settings} of {total} {method} settings have similar accuracy, {MINIMUM_SETTINGS} are needed"
         return Verdict(claim, "inconclusive", reason, iou)
-    stable, unstable = iou.mean > SAME_AREA + IOU_MARGIN, iou.mean < SAME_AREA - IOU_MARGIN
+    stable, unstable = iou.mean > STABLE_ABOVE, iou.mean < UNSTABLE_BELOW
     supported, refuted = (stable, unstable) if claim == "C3" else (unstable, stable)
     outcome = "supported" if supported else "not supported" if refuted else "inconclusive"
-    bound = f"above {SAME_AREA + IOU_MARGIN:.2f}" if claim == "C3" else f"below {SAME_AREA - IOU_MARGIN:.2f}"
-    reason = f"{method} mean IoU {iou.mean:.2f} over {settings} of {total} settings of similar accuracy, supported {bound}"
-    return Verdict(claim, outcome, reason, iou)
+    below = claim == "C2"
+    bound = UNSTABLE_BELOW if below else STABLE_ABOVE
+    reason = f"{method} mean IoU {iou.mean:.2f} over {settings} of {total} settings of similar accuracy, "
+    reason += f"supported {'below' if below else 'above'} {bound:.2f}"
+    return Verdict(claim, outcome, reason + _beside(free), iou, free, by_interval(iou, bound, below))
 
 
-def judge(question: str, measured: Interval | None, why_not: str = "") -> Verdict:
-    """E1 to E8 by the interval of what was measured: supported if all of it lies above the question's margin, not supported if
-    none of it does, else inconclusive.
+def _three(measured: Interval) -> str:
+    """Three decimals: with two, what is rounded could seem to contradict the outcome."""
+    mean, low, high = measured[:3]
+    return f"{mean:z.3f} [{low:z.3f}, {high:z.3f}]"
 
-    measured: None if it cannot be measured on this data; why_not says why.
-    """
-    _, quantity, margin = QUESTIONS[question]
-    if measured is None:
-        return Verdict(question, "not measured", why_not)
-    outcome = "supported" if measured.low > margin else "not supported" if measured.high <= margin else "inconclusive"
-    mean, low, high = measured
-    # three decimals: with two, what is rounded could seem to contradict the outcome
-    reason = f"{quantity}: {mean:z.3f} [{low:z.3f}, {high:z.3f}], supported above {margin:+.2f}"
-    return Verdict(question, outcome, reason, measured)
+
+def _beside(free: Free | None) -> str:
+    if free is None:
+        return ""
+    more = f", {_three(free.excess)} less" if free.excess else ""
+    return f" ({free.what}: {_three(free.measured)}{more})"

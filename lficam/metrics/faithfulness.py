@@ -6,11 +6,14 @@ Sources: Petsiuk, Das, Saenko, "RISE", BMVC 2018 (insertion, deletion); Chattopa
 drop, increase in confidence).
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torchcam.metrics import ClassificationMetric, DeletionInsertionMetric
+from torchvision.transforms.v2.functional import gaussian_blur
 
 from lficam.errors import InputError
 from lficam.model.cam import check_maps, resize_map
@@ -20,7 +23,6 @@ HIGHER_IS_BETTER = {"insertion": True, "deletion": False, "average_drop": False,
 CHUNK = 64  # covered images in one forward pass: the 39 of 20 steps need only one
 
 
-@torch.no_grad()
 def faithfulness(model: nn.Module, images: Tensor, cams: Tensor, classes: Tensor, steps: int = 20) -> dict[str, Tensor]:
     """How the probability of a class follows the map when parts of the image are covered: metric -> (N,) float32, on the CPU.
 
@@ -31,23 +33,54 @@ def faithfulness(model: nn.Module, images: Tensor, cams: Tensor, classes: Tensor
     classes: (N,) int64, the class whose probability is watched, such as the predicted one.
     steps: at most so many parts, of equal numbers of pixels, in which the image is uncovered or covered.
 
-    insertion: area under the probability while pixels are uncovered, highest value first; in [0, 1], higher is better.
-    deletion: the same while they are covered, highest value first; in [0, 1], lower is better.
+    insertion, deletion: as `insertion_deletion` has them.
     average_drop: share of the probability that is lost when the image is multiplied by the map; in [0, 1] where the source gives
         percent, lower is better.
     increase: 1 if that product makes the probability larger, else 0; higher is better.
 
-    Pixels of equal value go row by row from the top left. So a constant map, which ranks nothing, is not left out: its insertion
-    and deletion are those of that order, and since it normalises to 0, its average drop and increase those of an image all covered.
+    A constant map normalises to 0, so its average drop and increase are those of an image all covered.
     Every image is worked on by itself: no value depends on the others.
     Raises InputError for shapes that do not fit together, maps that are not finite, or a class the model does not have.
     """
+    areas = insertion_deletion(model, images, cams, classes, steps)
+    return areas | _summaries(model, ClassificationMetric, images, cams, classes, average_drop="avg_drop", increase="conf_increase")
+
+
+def insertion_deletion(
+    model: nn.Module, images: Tensor, cams: Tensor, classes: Tensor, steps: int = 20, under: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Two of the metrics of `faithfulness`, whose arguments and errors are the same.
+
+    under: what a covered pixel shows, broadcast to the images, such as `blurred(images)`; 0 when left out. What a model makes of
+        covered images is its own habit: look at more than one.
+
+    insertion: area under the probability while pixels are uncovered, highest value first; in [0, 1], higher is better.
+    deletion: the same while they are covered, highest value first; in [0, 1], lower is better.
+
+    Pixels of equal value go row by row from the top left. So a constant map, which ranks nothing, is not left out: its insertion
+    and deletion are those of that order.
+    """
+    if steps < 1:
+        raise InputError(f"steps={steps}: expected 1 or more, usually 20")
+    metric = partial(DeletionInsertionMetric, steps=steps, batch_size=CHUNK)
+    return _summaries(model, metric, images, cams, classes, under, insertion="insertion_auc", deletion="deletion_auc")
+
+
+@torch.no_grad()
+def _summaries(
+    model: nn.Module,
+    metric_of: Callable[..., ClassificationMetric | DeletionInsertionMetric],
+    images: Tensor,
+    cams: Tensor,
+    classes: Tensor,
+    under: Tensor | None = None,
+    **names: str,
+) -> dict[str, Tensor]:
+    """What one of torchcam's metrics says of each image. names: ours -> torchcam's."""
     check_maps(cams)
     check_classes(images, classes)
     if len(cams) != len(images):
         raise InputError(f"{len(cams)} maps for {len(images)} images: expected one map for each image")
-    if steps < 1:
-        raise InputError(f"steps={steps}: expected 1 or more, usually 20")
     device = device_of(model)
     highest = int(classes.max())
 
@@ -57,18 +90,24 @@ def faithfulness(model: nn.Module, images: Tensor, cams: Tensor, classes: Tensor
         return logits.float().softmax(1)
 
     maps = _Maps(model)
-    curves = DeletionInsertionMetric(maps, probabilities, steps=steps, batch_size=CHUNK)
-    product = ClassificationMetric(maps, probabilities)
-    rows = []
-    for image, cam, label in zip(images.split(1), cams.split(1), classes.tolist(), strict=True):
+    metric, rows = metric_of(maps, probabilities), []
+    canvases = [None] * len(images) if under is None else under.to(device).expand_as(images).split(1)
+    for image, canvas, cam, label in zip(images.split(1), canvases, cams.split(1), classes.tolist(), strict=True):
         image = image.to(device)  # (1, 3, h, w)
+        if canvas is not None:
+            metric.baseline = canvas
         maps.cam = resize_map(cam.to(device), image.shape[-2:]).squeeze(1)  # (1, h, w)
-        for metric in (curves, product):
-            metric.reset()
-            metric.update(image, label)
-        area, change = curves.summary(), product.summary()
-        rows.append((area["insertion_auc"], area["deletion_auc"], change["avg_drop"], change["conf_increase"]))
-    return dict(zip(HIGHER_IS_BETTER, torch.tensor(rows).unbind(1), strict=True))
+        metric.reset()
+        metric.update(image, label)
+        found = metric.summary()
+        rows.append([found[name] for name in names.values()])
+    return dict(zip(names, torch.tensor(rows).unbind(1), strict=True))
+
+
+def blurred(images: Tensor) -> Tensor:
+    """Images (N, 3, h, w) without their details, as insertion begins in RISE: by a Gaussian, standard deviation h / 10."""
+    side = images.shape[-2]
+    return gaussian_blur(images, kernel_size=2 * (side // 4) + 1, sigma=side / 10)
 
 
 class _Maps:

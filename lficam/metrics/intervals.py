@@ -1,10 +1,13 @@
-"""How far a mean over images, models or pairs of models would move with other images and other models.
+"""How far a mean over images, models or pairs of models would move with other images and other models: its 95 % interval.
 
-Percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13). Where models are resampled as
-well as images, each replicate draws a set of both (Owen, "The pigeonhole bootstrap", 2007). Pairs share models, so pairs are never
-resampled: their models are. Few models make the interval over models too narrow: with five that differ (standard deviation 0.1,
-against 0.2 between images) it holds the truth in about 80 % (pairs) and 86 % (one number a model) instead of 95 %, as simulated in
-benchmarks/bootstrap_coverage.csv.
+Two variances are added. That of the images is the variance of their means, images of one source together (a ratio estimator, as
+for clusters in surveys: Cochran, "Sampling Techniques", 1977, chapter 2). That of the models is the jackknife's: the mean without
+each model in turn (Efron and Stein, "The Jackknife Estimate of Variance", 1981). Pairs share models, so the jackknife takes a
+model out with all of its pairs. The interval is Student's, with one degree of freedom less than there are models.
+
+With 3 to 10 models it holds the truth in at least 93 % of the simulated cases, where the models' effects have a long tail in at
+least 89 %; a percentile bootstrap over models and images in 55 to 98 % (benchmarks/interval_coverage.csv). Where models hardly
+differ it is wider than it need be.
 """
 
 import math
@@ -12,38 +15,42 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import torch
+from scipy.stats import t as student
 from torch import Tensor
 
 from lficam.errors import InputError
 
 Over = Literal["images", "images and models"]
-CHUNK = 250  # replicates at a time: with 8,000 images their draws and counts take 16 MB each
+LEVEL = 0.95
 
 
 class Interval(NamedTuple):
-    """A mean, and the bounds between which 95 % of its bootstrap replicates lie."""
+    """A mean with its 95 % interval.
+
+    models: how many models it counts as drawn by chance; 0: it is over images alone, with these very models.
+    """
 
     mean: float
     low: float
     high: float
+    models: int = 0
 
     def __str__(self) -> str:
         """As in "0.71 [0.65, 0.75]": two decimals, up to six where it takes more to show how wide the interval is."""
         width = round(self.high - self.low, 6)
         decimals = max(2, math.ceil(-math.log10(width))) if width else 2
-        mean, low, high = (f"{value:z.{decimals}f}" for value in self)  # z: no "-0.00"
+        mean, low, high = (f"{value:z.{decimals}f}" for value in self[:3])  # z: no "-0.00"
         return f"{mean} [{low}, {high}]"
 
 
-def interval(values: Tensor, sources: Sequence[str] | None = None, samples: int = 2000, seed: int = 0) -> Interval:
-    """The mean of `values` with its bootstrap interval.
+def interval(values: Tensor, sources: Sequence[str] | None = None) -> Interval:
+    """The mean of `values` with its interval.
 
     values: (N,), one number an image: the interval says what other images would give. (S, N), one number a model and image:
         what other images and other models would give. For other images alone with these very models pass `values.mean(0)`.
-        For the difference of two methods on the same images pass the difference: its images are then resampled together.
-    sources: N names; images of one source (made from the same handwritten digit) are resampled together. Every image on its own
-        if None.
-    samples: bootstrap replicates.
+        For the difference of two methods on the same images pass the difference: a model is then left out with its partner.
+    sources: N names; images of one source (made from the same handwritten digit) count as drawn together. Every image on its own
+        if None. One source says nothing about others: the interval over images then has no width.
 
     Raises InputError for other shapes, fewer than two models, no image, values that are not finite, or another number of sources.
     """
@@ -52,10 +59,9 @@ def interval(values: Tensor, sources: Sequence[str] | None = None, samples: int 
             f"values are {tuple(values.shape)}: expected (N,), or (S, N) for S >= 2 models, and N >= 1 images; "
             "for one model pass values[0]"
         )
-    generator = torch.Generator().manual_seed(seed)
     if values.ndim == 1:
-        return _interval(values[None], torch.ones(samples, 1, dtype=torch.float64), sources, generator)
-    return _interval(values, _counts(samples, len(values), generator), sources, generator)
+        return _interval(values[None], None, sources)
+    return _interval(values, ~torch.eye(len(values), dtype=torch.bool), sources)
 
 
 def known_interval(values: Tensor, sources: Sequence[str] | None = None) -> Interval:
@@ -66,16 +72,14 @@ def known_interval(values: Tensor, sources: Sequence[str] | None = None) -> Inte
     return interval(values[..., known], sources)
 
 
-def pair_interval(
-    values: Tensor, sources: Sequence[str] | None = None, over: Over = "images", samples: int = 2000, seed: int = 0
-) -> Interval:
-    """The mean of `values` over all pairs of S different models and all N images, with its bootstrap interval.
+def pair_interval(values: Tensor, sources: Sequence[str] | None = None, over: Over = "images and models") -> Interval:
+    """The mean of `values` over all pairs of S different models and all N images, with its interval.
 
     values: (S, S, N), symmetric, one number a pair of models and image, such as the IoU of their maps. The diagonal is ignored.
-        For the difference of two methods under the same settings pass the difference: its models are then resampled together.
-    sources, samples: as in `interval`.
-    over: "images" says what other images would give with these very models, "images and models" what other models would give as
-        well. A model drawn twice makes no pair with itself.
+        For the difference of two methods under the same settings pass the difference: a model is left out with its partner.
+    sources: as in `interval`.
+    over: "images and models" says what other images and other models would give; "images" what other images would give with these
+        very models. Two models have one pair, which says nothing about other models: the interval is then over images.
 
     Raises InputError for other shapes, fewer than two models, no image, values that are not symmetric or not finite, another
     number of sources, or an unknown `over`.
@@ -88,39 +92,41 @@ def pair_interval(
     a, b = torch.triu_indices(models, models, 1)  # the P = S (S - 1) / 2 pairs
     if not torch.allclose(values[a, b], values[b, a], rtol=1e-4, atol=1e-6, equal_nan=True):
         raise InputError("values are not symmetric: expected values[s, t] equal to values[t, s]; fill in both")
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.ones(samples, models, dtype=torch.float64) if over == "images" else _counts(samples, models, generator)
-    pairs = drawn[:, a] * drawn[:, b]  # (B, P)
-    return _interval(values[a, b], pairs[pairs.sum(1) > 0], sources, generator)  # no pair: the same model S times
+    model = torch.arange(models)[:, None]
+    without = (a != model) & (b != model)  # (S, P)
+    return _interval(values[a, b], without if over == "images and models" and models > 2 else None, sources)
 
 
-def _interval(values: Tensor, weights: Tensor, sources: Sequence[str] | None, generator: torch.Generator) -> Interval:
-    """Of values (P, N), where row p (a model, or a pair of them) counts weights[b, p] times in replicate b; weights (B, P)."""
+def _interval(values: Tensor, without: Tensor | None, sources: Sequence[str] | None) -> Interval:
+    """Of values (P, N), one row a model or a pair of models; without[s] (S, P): the rows of which model s is no part."""
     if bad := int((~torch.isfinite(values)).sum()):
         raise InputError(f"{bad} of {values.numel()} values are NaN or infinite: expected numbers; leave those images out")
-    totals, sizes = _by_source(values.cpu().double(), sources)  # (P, G), (G,)
-    replicates = []
-    for weight in weights.split(CHUNK):  # (b, P)
-        counts = _counts(len(weight), len(sizes), generator)  # (b, G)
-        replicates.append((weight * (counts @ totals.T)).sum(1) / (weight.sum(1) * (counts @ sizes)))
-    low, high = torch.cat(replicates).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Interval(totals.sum().item() / values.numel(), low, high)
+    values = values.cpu().double()
+    mean = values.mean().item()
+    variance, groups = _variance_of_images(values.mean(0) - mean, sources)
+    freedom, models = groups - 1, 0
+    if without is not None:
+        models = len(without)
+        freedom = models - 1
+        variance += _variance_of_models(values.mean(1), without.double())
+    half = student.ppf((1 + LEVEL) / 2, freedom).item() * math.sqrt(variance) if variance else 0.0
+    return Interval(mean, mean - half, mean + half, models)
 
 
-def _by_source(values: Tensor, sources: Sequence[str] | None) -> tuple[Tensor, Tensor]:
-    """Sums of values (P, N) over the images of each source (P, G), and how many images those are (G,)."""
-    images = values.shape[1]
+def _variance_of_images(deviations: Tensor, sources: Sequence[str] | None) -> tuple[float, int]:
+    """Of the mean over N images, from their deviations (N,) from it; and how many sources there are."""
+    images = len(deviations)
     names = range(images) if sources is None else sources
     if len(names) != images:
         raise InputError(f"{len(names)} sources for {images} images: expected one name for each image")
     position = {name: g for g, name in enumerate(dict.fromkeys(names))}
-    group = torch.tensor([position[name] for name in names])
-    totals = values.new_zeros(len(values), len(position)).index_add_(1, group, values)
-    return totals, torch.bincount(group).double()
+    group, groups = torch.tensor([position[name] for name in names]), len(position)
+    totals = deviations.new_zeros(groups).index_add_(0, group, deviations)
+    return (totals.square().sum().item() / images**2 * groups / (groups - 1) if groups > 1 else 0.0), groups
 
 
-def _counts(samples: int, size: int, generator: torch.Generator) -> Tensor:
-    """How often each of `size` things comes up in `size` draws with replacement: (samples, size), float64."""
-    drawn = torch.randint(size, (samples, size), generator=generator)
-    one = torch.ones(1, dtype=torch.float64).expand(samples, size)
-    return torch.zeros(samples, size, dtype=torch.float64).scatter_add_(1, drawn, one)
+def _variance_of_models(means: Tensor, without: Tensor) -> float:
+    """The jackknife's, of the mean of means (P,): without (S, P) is 1 for what stays when model s is left out."""
+    models = len(without)
+    left = without @ means / without.sum(1)  # (S,)
+    return (models - 1) / models * (left - left.mean()).square().sum().item()

@@ -1,8 +1,10 @@
-"""Does a map depend on what the model has learned? Cascading randomisation.
+"""Does a map depend on what the model has learned? Cascading and independent randomisation.
 
-The parts of a trained model are replaced by untrained ones, from the output to the input, and the map is compared with the trained
-model's after each. A map that stays the same does not explain the parts replaced.
-Source: Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim, "Sanity Checks for Saliency Maps", NeurIPS 2018, section 3.
+The parts of a trained model are replaced by untrained ones, from the output to the input or each alone, and the map is compared
+with the trained model's. A map that stays the same does not explain the parts replaced. From the output down, what is below goes
+on working as trained, which keeps much of a map for that reason alone (Binder, Weber, Lapuschkin, Montavon, Müller, Samek,
+"Shortcomings of Top-Down Randomization-Based Sanity Checks", CVPR 2023): hence also each alone. Source: Adebayo, Gilmer, Muelly,
+Goodfellow, Hardt, Kim, "Sanity Checks for Saliency Maps", NeurIPS 2018, sections 3.1 and 3.2.
 """
 
 import copy
@@ -55,9 +57,27 @@ def cascade(
     trained = _maps(maps_of, randomised, images)
     similarity = {"trained": spearman(trained, trained)}
     for stage in stages(model):
-        randomised.get_submodule(stage).load_state_dict(untrained.get_submodule(stage).state_dict())
+        _replace(stage, randomised, untrained)
         similarity[stage] = spearman(_maps(maps_of, randomised, images), trained)
     return similarity
+
+
+def each_alone(
+    model: nn.Module, untrained: nn.Module, images: Tensor, maps_of: Callable[[nn.Module, Tensor], Tensor]
+) -> dict[str, Tensor]:
+    """As `cascade`, for each stage while all others stay as they were trained: each of `stages(model)` -> (N,)."""
+    _check_alike(model, untrained)
+    randomised = copy.deepcopy(model).eval()
+    trained, similarity = _maps(maps_of, randomised, images), {}
+    for stage in stages(model):
+        _replace(stage, randomised, untrained)
+        similarity[stage] = spearman(_maps(maps_of, randomised, images), trained)
+        _replace(stage, randomised, model)
+    return similarity
+
+
+def _replace(stage: str, model: nn.Module, source: nn.Module) -> None:
+    model.get_submodule(stage).load_state_dict(source.get_submodule(stage).state_dict())
 
 
 def _maps(maps_of: Callable[[nn.Module, Tensor], Tensor], model: nn.Module, images: Tensor) -> Tensor:

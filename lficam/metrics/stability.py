@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lficam.errors import InputError
-from lficam.metrics.similarity import AT_THRESHOLD, THRESHOLD, iou, metrics_named, overlap
+from lficam.metrics.similarity import AT_THRESHOLD, THRESHOLD, iou, overlap, steps_of
 from lficam.model.cam import check_maps, normalize_map, resize_map
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Maps = Mapping[str, tuple[Sequence[str], "Tensor | np.ndarray"]]  # setting -> (ids of N samples, N maps)
 
-CHUNK = 512  # images compared at a time: five settings of 224 x 224 maps take half a gigabyte
+CHUNK = 64  # images compared at a time: five settings of 224 x 224 maps and what is taken from them take a third of a gigabyte
 
 
 def pairwise_stability(
@@ -45,22 +45,24 @@ def pairwise_stability(
 
     if len(maps) < 2:
         raise InputError(f"stability compares settings, got {len(maps)} ({', '.join(maps)}): give at least two")
-    chosen = metrics_named(metrics, threshold)
+    chosen = steps_of(metrics, threshold)
     aligned = _align(maps, size)
     ids = next(iter(maps.values()))[0]
     frames = []
     for start in range(0, len(ids), CHUNK):
         chunk = slice(start, start + CHUNK)
         shown = {s: normalize_map(cams[chunk]) if size is None else resize_map(cams[chunk], size) for s, cams in aligned.items()}
-        for a, b in combinations(shown, 2):
-            for name, metric in chosen.items():
-                values = metric(shown[a], shown[b]).tolist()
+        check_maps(*shown.values())
+        for name, (take, compare) in chosen.items():
+            taken = {setting: take(cams) for setting, cams in shown.items()}
+            for a, b in combinations(taken, 2):
+                values = compare(taken[a], taken[b]).tolist()
                 frames.append(pd.DataFrame({"a": a, "b": b, "id": ids[chunk], "metric": name, "value": values}))
     return pd.concat(frames, ignore_index=True)
 
 
 def pair_matrix(pairs: "pd.DataFrame", metric: str) -> Tensor:
-    """One metric of `pairwise_stability` as `bootstrap.pair_interval` takes it: (S, S, N) float64, symmetric, 0 on the diagonal.
+    """One metric of `pairwise_stability` as `intervals.pair_interval` takes it: (S, S, N) float64, symmetric, 0 on the diagonal.
 
     Settings and images are in the order in which they first appear.
     Raises InputError for a metric that is not in `pairs`, or unless there is one value for each pair of settings and image.

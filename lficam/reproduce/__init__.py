@@ -7,4 +7,5 @@
 - `reference`: for maintainers: remakes what is committed
 - `photographs`: for maintainers: the trainings on photographs
 - `results`: what they leave in the repository, written and read
+- `judgement`: what they say
 """

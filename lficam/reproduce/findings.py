@@ -10,22 +10,28 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from lficam.errors import InputError
+from lficam.figures.claims import QUANTITIES, STATEMENTS
 from lficam.figures.experiments import EXPERIMENTS
+from lficam.figures.outcomes import outcomes
 from lficam.figures.outputs import SUFFIXES, code_digest
 from lficam.figures.tables import readable
-from lficam.figures.verdicts import QUANTITIES, STATEMENTS, Verdict
-from lficam.metrics.bootstrap import Interval
+from lficam.figures.verdicts import Verdict
+from lficam.metrics.intervals import Interval
 from lficam.provenance import hardware
 
 # Stands below the claims.
 NOTE = (
-    "C1 to C3 are the supplement's claims, E1 to E8 this project's own questions. Intervals hold 95 % of bootstrap means: over "
-    "images where one model is looked at, over images and models where there are several. Over three to five models they are "
-    "too narrow: where models differ much they hold the truth in 63 to 80 %, as simulated. What the models of a method share "
-    "beside their training images stands in the tables; models that began with the same weights, and where their batch sizes are "
-    "equal saw the images in the same order, may agree for that reason alone. The rules of the verdicts were "
-    "written before what they judge was measured; they stand with each figure."
+    "C1 to C3 are the supplement's claims, E1 to E11 this project's own questions. Intervals are over images where one model is "
+    "looked at, else over images and as many models as stand there; simulated, they hold the truth in at least 93 %. Between "
+    "settings, which are not drawn by chance, they are an upper bound. For free is what comes where nothing of what is claimed is "
+    "at work: between networks that have learned nothing, or from a map that anyone can draw; of C2, the most inconsistent of the "
+    "other methods. It is reached unless the whole interval of the difference lies above 0, and never changes an outcome. What "
+    "the models of a method share beside their training images stands in the tables; models that began with the same weights, and "
+    "where their batch sizes are equal saw the images in the same order, may agree for that reason alone. The rules of the "
+    "verdicts were written before what they judge was computed; what was known by then stands with them. They stand with each "
+    "figure."
 )
+INTERVAL = "95 % interval (models)"
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,12 @@ class Report:
     title: str
     figures: Mapping[str, Figure | None]
 
+    @property
+    def opening(self) -> list[str]:
+        """What came out, in sentences."""
+        made = [figure for figure in self.figures.values() if figure]
+        return outcomes([(figure.source.split(", ")[0], verdict) for figure in made for verdict in figure.verdicts])
+
     def claims(self) -> Table:
         """One row for each verdict, in the order of the figures."""
         rows = [
@@ -71,21 +83,25 @@ class Report:
                 "claim": f"{verdict.claim}: {STATEMENTS[verdict.claim]}",
                 "figure": f"{figure.label}, {figure.source}",
                 "quantity": QUANTITIES[verdict.claim],
-                **_measured(verdict.measured),
-                "verdict": verdict.outcome,
+                "measured": f"{verdict.measured.mean:z.3f}" if verdict.measured else "",
+                INTERVAL: _bounds(verdict.measured) if verdict.measured else "",
+                "for free": f"{verdict.free.what}: {_number(verdict.free.measured)}" if verdict.free else "",
+                "verdict": verdict.words,
             }
             for figure in self.figures.values()
             if figure
             for verdict in figure.verdicts
         ]
-        return Table(pd.DataFrame(rows), numbers=["measured", "95 % interval"], verdicts=["verdict"])
+        return Table(pd.DataFrame(rows), numbers=["measured", INTERVAL], verdicts=["verdict"])
 
 
-def _measured(interval: Interval | None) -> dict[str, str]:
-    if interval is None:
-        return {"measured": "", "95 % interval": ""}
-    mean, low, high = interval
-    return {"measured": f"{mean:z.3f}", "95 % interval": f"[{low:z.3f}, {high:z.3f}]"}
+def _number(interval: Interval) -> str:
+    return f"{interval.mean:z.3f} {_bounds(interval)}"
+
+
+def _bounds(interval: Interval) -> str:
+    models = f" ({interval.models})" if interval.models else ""
+    return f"[{interval.low:z.3f}, {interval.high:z.3f}]{models}"
 
 
 def gather(folder: Path, profile: str) -> Report:
@@ -111,16 +127,12 @@ def _figure(label: str, file: Path) -> Figure:
         caption=record["caption"],
         source=record["source"],
         table=Table(text, [name for name in text if is_numeric_dtype(table[name]) and not is_bool_dtype(table[name])]),
-        verdicts=[_verdict(**verdict) for verdict in record["verdicts"]],
+        verdicts=[Verdict.from_record(verdict) for verdict in record["verdicts"]],
         made=_made(record),
         current=record["code"] == code_digest(),
         picture=file.with_suffix(".png"),
         record=file,
     )
-
-
-def _verdict(claim: str, outcome: str, reason: str, measured: Sequence[float] | None = None) -> Verdict:
-    return Verdict(claim, outcome, reason, measured and Interval(*measured))
 
 
 def _made(record: Mapping[str, Any]) -> str:

@@ -70,7 +70,10 @@ def make_figures(
         configs = {id: config for runs in needed.values() for id, config in runs.items()}
         if fresh:
             _remove(plans, configs)
-        untrained = fit_missing(list(configs.values()), jobs)
+        untrained = {}
+        for epochs in (True, False):  # those whose epochs are looked at first: they are never trained twice
+            wanted = {config.run_id(): config for plan in plans if plan.own_starts is epochs for config in plan.configs()}
+            untrained |= fit_missing(list(wanted.values()), jobs, epochs)
         for stem in dict.fromkeys(plan.notebook for plan in plans):
             _make([plan for plan in plans if plan.notebook == stem], needed, untrained, outcome)
         if outcome.made or outcome.kept:

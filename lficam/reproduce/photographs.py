@@ -9,12 +9,14 @@ from pathlib import Path
 
 from lficam.errors import InputError
 from lficam.figures.experiments import comparison, experiment
+from lficam.figures.folds import in_folds
 from lficam.paths import repository
+from lficam.reproduce.judgement import write_judgement
 from lficam.reproduce.results import write_training, written
 from lficam.training.config import RunConfig
 from lficam.training.runs import fit_or_load_all
 
-FOLDS, FINE_TUNED_SEEDS = 5, 3
+FINE_TUNED_SEEDS = 3
 PROFILE = "photos"
 FIVE_SEEDS = "STL10, five seeds of setting 1"  # the row whose maps are kept of all epochs
 
@@ -28,7 +30,7 @@ def trainings() -> dict[str, list[RunConfig]]:
         "STL10, five settings": comparison("stl10", PROFILE).configs(),
         FIVE_SEEDS: experiment("extra3", PROFILE).configs(),
         "Cat&Dog, five settings": cats_and_dogs,
-        "Cat&Dog, five folds": folds(cats_and_dogs),
+        "Cat&Dog, five folds": in_folds(cats_and_dogs),
         "Figures 1, 3, 4, from ImageNet weights": shown,
         "STL10, from ImageNet weights": [
             lfi_cam.model_copy(update={"method": method, "seed": lfi_cam.seed + n})
@@ -39,16 +41,8 @@ def trainings() -> dict[str, list[RunConfig]]:
     return {name: sorted(configs, key=lambda config: config.seed) for name, configs in rows.items()}
 
 
-def folds(configs: Sequence[RunConfig]) -> list[RunConfig]:
-    """Setting 1 of each method trained without each of five parts; each fold has a seed of its own."""
-    first = {config.method: config for config in reversed(configs)}.values()
-    return [
-        config.model_copy(update={"fold": f"{k + 1}/{FOLDS}", "seed": config.seed + k}) for config in first for k in range(FOLDS)
-    ]
-
-
 def train_and_write(rows: Mapping[str, Sequence[RunConfig]], with_epochs: set[str], folder: Path) -> None:
-    """Train what `folder`/<data set> does not hold, and write each training there as soon as it has ended.
+    """Train what `folder`/<data set> does not hold, write each training there as soon as it has ended, at the end what they say.
 
     with_epochs: ids of the runs whose maps are kept of all epochs.
     """
@@ -59,6 +53,8 @@ def train_and_write(rows: Mapping[str, Sequence[RunConfig]], with_epochs: set[st
                 print(f"{name}: {number} of {len(configs)}", flush=True)
                 (run,) = fit_or_load_all([config], epochs=True)
                 write_training(run, target, all_epochs=run.id in with_epochs)
+    for target in {folder / config.dataset for configs in rows.values() for config in configs}:
+        write_judgement(target, PROFILE)
 
 
 def main() -> None:

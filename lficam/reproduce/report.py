@@ -1,4 +1,4 @@
-"""`REPORT.md` and `report.html`, the same: what became of every claim, then every figure."""
+"""`REPORT.md` and `report.html`, the same: what came out in sentences, what became of every claim, then every figure."""
 
 from pathlib import Path
 
@@ -24,7 +24,10 @@ def write_report(folder: Path, profile: str) -> Path:
 def _markdown(report: Report) -> str:
     claims = report.claims()
     lines = [f"# {report.title}", ""]
-    lines += ["No figure that judges a claim has been made."] if claims.text.empty else [_table(claims), "", NOTE]
+    if claims.text.empty:
+        lines.append("No figure that judges a claim has been made.")
+    else:
+        lines += [*(f"- {sentence}" for sentence in report.opening), "", _table(claims), "", NOTE]
     for heading, figure in report.figures.items():
         lines += ["", f"## {heading}", "", *(_figure(figure) if figure else ["Not made."])]
     return "\n".join(lines) + "\n"
@@ -32,7 +35,7 @@ def _markdown(report: Report) -> str:
 
 def _figure(figure: Figure) -> list[str]:
     version = "" if figure.current else ", by another version of this library: `lficam figures` makes it anew"
-    verdicts = [f"- **{verdict.claim} {verdict.outcome}**: {verdict.reason}." for verdict in figure.verdicts]
+    verdicts = [f"- **{verdict.claim} {verdict.words}**: {verdict.reason}." for verdict in figure.verdicts]
     return [
         f"> {figure.caption}",
         "",

@@ -69,7 +69,7 @@ def test_options_can_be_repeated(lficam, monkeypatch):
 def test_figures_twice_is_up_to_date(lficam, outcome):
     done = lficam("figures")
     assert done.returncode == 0, done.stderr
-    made_together = "fig5, extra1, fig6, extra2, extra3, extra4, extra5, extra6, extra7"
+    made_together = "fig5, extra1, fig6, extra2, extra3, extra4, extra5, extra6, extra7, extra8"
     assert f"up to date: table1, fig1, fig2, fig3, fig4, {made_together}\n" in done.stdout
 
 

@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from helpers import untrained_run
+from helpers import plant_maps, untrained_run
 
 from lficam.figures.chance import THRESHOLDS, chance_figure
 from lficam.figures.experiments import experiment
 from lficam.metrics.similarity import iou
 from lficam.metrics.stability import centred_blob, pairwise_stability
 from lficam.model.cam import resize_map
-from lficam.training.explain import Explained
 
 CELLS, IMAGES = 7, 30
 PLACES = torch.arange(IMAGES) % 25  # of a bright square: the same by every model
@@ -43,12 +42,11 @@ def by_chance(k):
     return squares((PLACES * (k + 2) + 7 * k) % 25)
 
 
-def runs_of(method, cams_of, accuracies=(0.8,) * 5, **varied):
+def runs_of(method, cams_of, accuracies=(0.8,) * 5, untrained=lambda k: by_chance(k), **varied):
     runs = []
     for k, accuracy in enumerate(accuracies):
         run = untrained_run(method, images=IMAGES, accuracy=accuracy, **{name: values[k] for name, values in varied.items()})
-        cams = cams_of(k)
-        run.__dict__["explained"] = Explained(run.dataset.test.ids, torch.full((IMAGES, 10), 0.1), cams, cams, None)
+        plant_maps(run, cams_of(k), untrained(k))
         runs.append(run)
     return runs
 
@@ -69,9 +67,9 @@ def row(result, compared, models="all"):
 
 def test_stable_maps_about_their_image_against_maps_by_chance():
     result = measured(by_chance, lambda k: about_the_image())
-    assert outcomes(result) == {"E1": "supported", "E3": "supported"}
+    assert outcomes(result) == {"E1": "supported", "E3": "supported", "E10": "supported", "E11": "not supported"}
     ours = row(result, "LFI-CAM: same image")
-    for metric in ("iou", "iou_low", "iou_high", "ssim", "spearman", "top_overlap", "iou_equal_map_size", "iou_of_these_models"):
+    for metric in ("iou", "iou_low", "iou_high", "ssim", "spearman", "top_overlap", "iou_equal_map_size"):
         assert ours[metric] == pytest.approx(1)
     assert row(result, "LFI-CAM: different images")["iou_high"] < 0.5
 
@@ -80,7 +78,7 @@ def test_one_map_everywhere_is_stable_and_fails_the_null_line():
     result = measured(by_chance, lambda k: one_map_everywhere())
     assert row(result, "LFI-CAM: same image")["iou"] == pytest.approx(1)
     assert row(result, "LFI-CAM: different images")["iou"] == pytest.approx(1)
-    assert outcomes(result) == {"E1": "supported", "E3": "not supported"}
+    assert (outcomes(result)["E1"], outcomes(result)["E3"]) == ("supported", "not supported")
 
 
 def test_the_verdicts_flip_with_the_methods():
@@ -117,13 +115,12 @@ def test_fewer_than_two_similar_models_leave_the_row_empty():
     assert found["iou"] != found["iou"]  # NaN
 
 
-def test_a_plain_network_stands_beside_them_and_is_not_judged():
+def test_a_plain_network_stands_beside_them():
     result = measured(by_chance, lambda k: about_the_image())
     assert row(result, "plain network (CAM): different images")["iou"] == pytest.approx(1)
     squares_apart = {str(k): (["one"], one_for_each(k)[:1]) for k in range(5)}
     expected = pairwise_stability(squares_apart, (28, 28), metrics=["iou"])["value"].mean()
     assert row(result, "plain network (CAM): same image")["iou"] == pytest.approx(expected)
-    assert outcomes(result) == {"E1": "supported", "E3": "supported"}
 
 
 def test_the_table_and_the_picture_say_what_models_share():
@@ -140,17 +137,72 @@ def test_the_blob_is_compared_with_every_map():
     assert row(result, "LFI-CAM: centred blob")["iou"] == pytest.approx(expected)
 
 
-def test_untrained_networks_have_weights_of_their_own():
-    runs = runs_of("abn", by_chance) + runs_of("lfi-cam", by_chance) + runs_of("plain", by_chance)
+def test_where_settings_share_a_seed_untrained_networks_have_weights_of_their_own():
+    runs = [run for method in ("abn", "lfi-cam-without-fin", "lfi-cam", "plain") for run in runs_of(method, by_chance)]
     result = chance_figure(experiment("extra1"), runs)
-    index = experiment("extra1").judged_images(runs[0].dataset)
-    images, maps = runs[5].inputs(index), {}
+    (own,) = [[run for run in runs if run.config.method == "lfi-cam"]]
+    images, maps = own[0].inputs(range(IMAGES)), {}
     for k in range(5):  # the settings all have seed 0, their untrained networks five different ones
         with torch.no_grad():
-            maps[str(k)] = (index, runs[5].untrained(k).explain(images).cam)
+            maps[str(k)] = (range(IMAGES), own[k].untrained(k).explain(images).cam)
     assert not torch.equal(maps["0"][1], maps["1"][1])
     expected = pairwise_stability(maps, (28, 28), metrics=["iou"])["value"].mean()
     assert row(result, "LFI-CAM: untrained")["iou"] == pytest.approx(expected, abs=1e-5)
+
+
+def seeds(lfi_cam, plain, untrained_lfi_cam, untrained_plain, right=(0, 0)):
+    """Extra figure 3; right: of how many images more than for the others the class is right, of LFI-CAM and plain networks."""
+    plan, runs = experiment("extra3"), []
+    for method in plan.methods:
+        maps = {"lfi-cam": (lfi_cam, untrained_lfi_cam), "plain": (plain, untrained_plain)}
+        trained, untrained = maps.get(method, (by_chance, by_chance))
+        own = runs_of(method, trained, untrained=untrained, seed=range(5))
+        for run in own:
+            answers = run.kept.answers
+            known = {"lfi-cam": right[0], "plain": right[1]}.get(method, 0)
+            answers["predicted"] = [*answers["label"][:known], *["none of them"] * (IMAGES - known)]
+            run.__dict__["kept"] = run.kept._replace(answers=answers.replace("none of them", run.classes[0]))
+        runs += own
+    return chance_figure(plan, runs)
+
+
+def test_where_seeds_differ_untrained_networks_are_the_runs_before_their_first_epoch():
+    result = seeds(lambda k: about_the_image(), by_chance, one_for_each, one_for_each)
+    ids = [str(i) for i in range(IMAGES)]
+    pairs = pairwise_stability({str(k): (ids, one_for_each(k)) for k in range(5)}, (28, 28), metrics=["iou"])
+    assert row(result, "LFI-CAM: untrained")["iou"] == pytest.approx(pairs["value"].mean())
+    gain = row(result, "LFI-CAM: trained - untrained")
+    assert (gain["iou"], gain["images"]) == (pytest.approx(1 - pairs["value"].mean()), IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("trained", "untrained", "outcome"),
+    [
+        (lambda k: about_the_image(), by_chance, "supported"),
+        (by_chance, lambda k: about_the_image(), "not supported"),
+        (lambda k: about_the_image(), lambda k: about_the_image(), "not supported"),  # no more alike than before
+    ],
+)
+def test_training_makes_maps_more_alike_or_not(trained, untrained, outcome):
+    assert outcomes(seeds(trained, by_chance, untrained, by_chance))["E9"] == outcome
+
+
+def test_more_alike_than_a_plain_network_but_only_as_much_as_before_training():
+    same = lambda k: about_the_image()  # noqa: E731
+    earned = {verdict.claim: verdict for verdict in seeds(same, by_chance, by_chance, by_chance).verdicts}["E10"]
+    given = {verdict.claim: verdict for verdict in seeds(same, by_chance, same, by_chance).verdicts}["E10"]
+    assert earned.outcome == given.outcome == "supported"
+    assert (earned.free.reached, given.free.reached) == (False, True)
+    assert earned.words == "supported"
+    assert given.words == "supported, but reached by untrained networks"
+    assert given.free.excess[:3] == pytest.approx((0, 0, 0))
+    assert outcomes(seeds(by_chance, same, same, by_chance))["E10"] == "not supported"
+
+
+def test_it_classifies_better_or_not_paired_by_seed():
+    assert outcomes(seeds(by_chance, by_chance, by_chance, by_chance, right=(25, 5)))["E11"] == "supported"
+    assert outcomes(seeds(by_chance, by_chance, by_chance, by_chance, right=(5, 25)))["E11"] == "not supported"
+    assert outcomes(seeds(by_chance, by_chance, by_chance, by_chance, right=(9, 9)))["E11"] == "not supported"
 
 
 def test_curves_pass_through_what_a_threshold_gives():
@@ -164,7 +216,7 @@ def test_curves_pass_through_what_a_threshold_gives():
 
 def test_seeds_are_judged_by_a_question_of_their_own():
     result = measured(by_chance, lambda k: about_the_image(), name="extra3", seed=range(5))
-    assert list(outcomes(result)) == ["E2"]
+    assert list(outcomes(result)) == ["E2", "E9", "E10", "E11"]
     assert "5 seeds of each method" in result.drawing.footnote
 
 
@@ -172,7 +224,7 @@ def test_images_too_small_for_ssim_are_compared_without_it():
     plan, small = experiment("extra1"), []
     for run in [run for method in plan.methods for run in runs_of(method, by_chance)]:
         small.append(replace(run, config=run.config.model_copy(update={"image_size": 8})))
-        small[-1].__dict__.update({name: run.__dict__[name] for name in ("dataset", "explained")})
+        small[-1].__dict__.update({name: run.__dict__[name] for name in ("dataset", "kept")})
     result = chance_figure(plan, small)
     assert "ssim" not in result.table
     assert {"iou", "spearman"} <= set(result.table)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from helpers import photographs
@@ -245,3 +246,17 @@ def test_a_comparison_keeps_its_settings_where_the_profile_changes_a_single_trai
     settings = [(config.lr, config.batch_size, config.weight_decay) for config in plan.configs()]
     assert settings == [tuple(setting) for setting in SETTINGS] * 4
     assert all(config.pretrained and config.max_classes == 100 for config in plan.configs())
+
+
+def test_models_that_differ_in_their_seed_are_compared_with_what_they_were_before_training():
+    of_seeds = [f"extra{k}" for k in range(3, 9)]
+    assert [name for name in EXPERIMENTS if experiment(name).own_starts] == of_seeds
+    of_settings = ["fig5", "fig6", "extra1", "extra2"]
+    assert all(replace(EXPERIMENTS[name], profile="photos").own_starts for name in of_seeds + of_settings)
+
+
+def test_faithfulness_is_measured_on_more_photographs_than_digits():
+    large = SimpleNamespace(test=range(1000))
+    assert len(EXPERIMENTS["extra4"].judged_images(large)) == 35
+    assert len(replace(EXPERIMENTS["extra4"], profile="photos").judged_images(large)) == 200
+    assert len(replace(EXPERIMENTS["extra5"], profile="photos").judged_images(large)) == 60

@@ -12,14 +12,15 @@ from helpers import REFERENCE, check_text, file_of, load_drawing, untrained_run
 from PIL import Image
 
 from lficam.data.datasets import load_dataset
-from lficam.figures.agreement import pair_matrix_figure
 from lficam.figures.charts import Chart, Dots, draw
+from lficam.figures.claims import ACCURACY_MARGIN
 from lficam.figures.experiments import EXPERIMENTS, experiment
 from lficam.figures.explanations import effectiveness_figure, explanation_figure
 from lficam.figures.grid import DPI, PAGE_WIDTH, Grid
 from lficam.figures.result import NOTEBOOK_DPI
-from lficam.figures.verdicts import ACCURACY_MARGIN, judge_stability
-from lficam.metrics.bootstrap import Interval
+from lficam.figures.settings import pair_matrix_figure
+from lficam.figures.verdicts import judge_stability
+from lficam.metrics.intervals import Interval
 from lficam.provenance import sha256
 from lficam.training.config import RunConfig
 from lficam.training.runs import load_run

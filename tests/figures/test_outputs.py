@@ -28,5 +28,5 @@ def test_only_code_that_makes_figures_makes_them_stale(changed, stale, tmp_path)
 
 def test_code_that_moves_to_another_package_makes_figures_stale(tmp_path):
     package = Path(shutil.copytree(repository() / "lficam", tmp_path / "lficam"))
-    (package / "metrics" / "bootstrap.py").rename(package / "data" / "bootstrap.py")
+    (package / "metrics" / "intervals.py").rename(package / "data" / "intervals.py")
     assert code_digest(package) != code_digest()

@@ -1,7 +1,7 @@
 import pandas as pd
 
 from lficam.figures.tables import markdown, readable, with_interval
-from lficam.metrics.bootstrap import Interval
+from lficam.metrics.intervals import Interval
 
 TABLE = pd.DataFrame({"name": ["a|b", "c"], "value": [0.12345, float("nan")], "decay": [1e-4, 5.0], "ok": [True, None]})
 

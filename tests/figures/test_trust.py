@@ -2,10 +2,11 @@ import pytest
 import torch
 from helpers import untrained_run
 
+from lficam.data.augmentation import normalize
 from lficam.figures.experiments import experiment
-from lficam.figures.trust import faithfulness_figure, sanity_figure
+from lficam.figures.trust import PANELS, faithfulness_figure, sanity_figure
 from lficam.metrics.baselines import baseline_maps, random_maps
-from lficam.metrics.faithfulness import faithfulness
+from lficam.metrics.faithfulness import blurred, faithfulness, insertion_deletion
 from lficam.metrics.localisation import localisation
 from lficam.metrics.similarity import spearman
 
@@ -57,7 +58,7 @@ def judged(run, name):
 def test_every_map_is_judged_by_its_own_model(runs, faithful, name, method):
     row = faithful.table.set_index("map").loc[name]
     scores = [judged(run, name) for run in runs if run.config.method == method]
-    for metric in scores[0]:
+    for metric in ("insertion", "deletion", "pointing", "energy"):
         assert row[metric] == pytest.approx(torch.stack([one[metric] for one in scores]).mean().item(), abs=1e-5), metric
     assert row["insertion_minus_deletion"] == pytest.approx(row["insertion"] - row["deletion"], abs=1e-5)
     assert row["models"] == 2
@@ -73,13 +74,25 @@ def test_faithfulness_is_judged_by_differences_on_the_same_images(faithful):
 
 def test_the_dashed_line_is_the_random_map(faithful):
     row = faithful.table.set_index("map").loc["random map"]
-    assert [panel.mark for panel in faithful.drawing.panels] == pytest.approx(
-        row[["insertion", "deletion", "average_drop", "increase", "pointing", "energy"]].tolist()
-    )
+    assert [panel.mark for panel in faithful.drawing.panels] == pytest.approx(row[list(PANELS)].tolist())
 
 
-def correlations(sane, name):
-    return sane.table[sane.table["map"] == name].set_index("drawn_anew_down_to")["rank_correlation"]
+def test_what_a_hidden_pixel_shows_is_varied(runs, faithful):
+    index, found = experiment("extra4").judged_images(runs[0].dataset), {"blurred": [], "black": []}
+    for run in [run for run in runs if run.config.method == "lfi-cam"]:
+        images, classes, cam = run.inputs(index), run.explained.probabilities[index].argmax(1), run.explained.cam[index]
+        black = normalize(torch.zeros_like(images), run.mean, run.std)
+        for name, under in (("blurred", blurred(images)), ("black", black)):
+            one = insertion_deletion(run.model, images, cam, classes, under=under)
+            found[name].append(one["insertion"] - one["deletion"])
+    row = faithful.table.set_index("map").loc["LFI-CAM's own map"]
+    for name, values in found.items():
+        assert row[f"insertion_minus_deletion_{name}"] == pytest.approx(torch.stack(values).mean().item(), abs=1e-5)
+    assert len({round(row[f"insertion_minus_deletion{name}"], 6) for name in ("", "_blurred", "_black")}) == 3
+
+
+def correlations(sane, name, column="down_to_it"):
+    return sane.table[sane.table["map"] == name].set_index("drawn_anew")[column]
 
 
 def test_the_classifier_does_not_change_a_map_made_before_it(sane):
@@ -121,3 +134,13 @@ def test_a_stage_that_a_model_lacks_changes_nothing_in_the_picture(sane):
     without = lines.lines["mean features, without FIN"]
     assert without[place] == without[place - 1]
     assert set(map(len, lines.lines.values())) == {len(lines.x)}
+    alone = sane.drawing.panels[1]
+    assert alone.x == lines.x[1:]
+    assert alone.lines["mean features, without FIN"][alone.x.index("FIN or branch")] == 1
+
+
+def test_alone_the_first_stage_from_the_output_is_what_it_is_in_the_cascade(sane):
+    for name in sane.table["map"].unique():
+        assert correlations(sane, name, "alone")["fc"] == pytest.approx(correlations(sane, name)["fc"])
+        assert correlations(sane, name, "alone").isna().sum() == 2  # trained, two untrained
+    assert correlations(sane, "LFI-CAM's own map", "alone")["stem"] != correlations(sane, "LFI-CAM's own map")["stem"]

@@ -1,8 +1,11 @@
+import json
+
 import pytest
 import torch
 
-from lficam.figures.verdicts import CLAIMS, QUESTIONS, Verdict, judge, judge_c1, judge_stability, similar
-from lficam.metrics.bootstrap import Interval
+from lficam.figures.claims import CLAIMS, QUESTIONS
+from lficam.figures.verdicts import Free, Verdict, for_free, judge, judge_both, judge_c1, judge_stability, similar
+from lficam.metrics.intervals import Interval
 
 
 def around(mean):
@@ -104,7 +107,8 @@ def test_without_a_mean_nothing_is_decided():
 
 def test_a_verdict_reads_as_one_line():
     verdict = judge_stability("C3", "LFI-CAM", around(0.686), settings=4, total=5)
-    assert str(verdict) == "C3 supported: LFI-CAM mean IoU 0.69 over 4 of 5 settings of similar accuracy, supported above 0.55"
+    reason = "LFI-CAM mean IoU 0.69 over 4 of 5 settings of similar accuracy, supported above 0.55"
+    assert str(verdict) == f"C3 supported (by its interval inconclusive): {reason}"
     assert str(Verdict("C1", "not measured", "why")) == "C1 not measured: why"
 
 
@@ -135,6 +139,96 @@ def test_c1_is_measured_by_its_smaller_gain():
 
 def test_stability_keeps_the_interval_it_judged():
     assert judge_stability("C3", "LFI-CAM", around(0.6), settings=5, total=5).measured == around(0.6)
+
+
+@pytest.mark.parametrize(
+    ("claim", "low", "high", "by_interval"),
+    [
+        ("C3", 0.56, 0.9, "supported"),
+        ("C3", 0.55, 0.9, "inconclusive"),
+        ("C3", 0.3, 0.55, "not supported"),
+        ("C2", 0.1, 0.44, "supported"),
+        ("C2", 0.1, 0.45, "inconclusive"),
+        ("C2", 0.45, 0.9, "not supported"),
+    ],
+)
+def test_beside_a_mean_stands_what_its_interval_says(claim, low, high, by_interval):
+    verdict = judge_stability(claim, "ABN", Interval((low + high) / 2, low, high, 5), settings=5, total=5)
+    assert verdict.by_interval == by_interval
+    assert (f"by its interval {by_interval}" in verdict.words) is (verdict.outcome != by_interval)
+
+
+def test_c1_by_its_interval_and_beside_what_anyone_can_draw():
+    # Gains of the CAM over both means .5 and .25 an image; the blob has .75 and .75, more than the CAM on the second image.
+    cam, other = torch.tensor([1.0, 0.5]), torch.tensor([0.5, 0.25])
+    verdict = judge_c1(cam, other, other, known={"a uniform map": other, "a centred blob": torch.tensor([0.75, 0.75])})
+    assert verdict.measured.mean == pytest.approx(0.375)
+    assert verdict.by_interval == "inconclusive"  # two images
+    assert (verdict.free.what, verdict.free.reached) == ("a centred blob", True)
+    assert verdict.free.measured.mean == pytest.approx(0.375)
+    assert verdict.free.excess.mean == pytest.approx(0)
+    assert "reached by a centred blob" in verdict.words
+
+
+def test_c1_of_several_models_is_over_models_too():
+    cam = torch.tensor([[0.6, 0.6], [0.5, 0.5], [0.4, 0.4]])
+    verdict = judge_c1(cam, cam - 0.25, torch.zeros(3, 2))
+    assert verdict.measured.models == 3
+    assert verdict.measured[:3] == pytest.approx((0.25, 0.25, 0.25))
+
+
+def test_a_verdict_is_made_again_from_its_record():
+    free = for_free("untrained networks", Interval(0.2, 0.1, 0.3, 5), Interval(0.05, -0.01, 0.11, 5))
+    another = Free("LFI-CAM", Interval(0.2, 0.1, 0.3, 5), True)
+    for verdict in (
+        judge("E1", Interval(0.25, 0.2, 0.3, 5), free=free),
+        judge_stability("C2", "ABN", around(0.3), 5, 5, another),
+        judge("E7", None, "no masks"),
+    ):
+        assert Verdict.from_record(json.loads(json.dumps(verdict.record()))) == verdict
+    old = {"claim": "E4", "outcome": "inconclusive", "reason": "as before intervals"}
+    assert Verdict.from_record(old) == Verdict(**old)
+
+
+FREE = for_free("untrained networks", Interval(0.2, 0.1, 0.3), Interval(0.05, -0.01, 0.11))
+
+
+def test_free_is_reached_unless_all_of_the_excess_is_above_0():
+    assert FREE.reached
+    assert not for_free("", Interval(0.2, 0.1, 0.3), Interval(0.05, 0.001, 0.11)).reached
+    assert for_free("", Interval(0.2, 0.1, 0.3), Interval(0.05, 0.0, 0.11)).reached
+
+
+def test_a_supported_verdict_says_who_reaches_it_and_no_other():
+    assert judge("E1", Interval(0.25, 0.2, 0.3), free=FREE).words == "supported, but reached by untrained networks"
+    assert judge("E1", Interval(0.25, 0.2, 0.3), free=FREE._replace(reached=False)).words == "supported"
+    assert judge("E1", Interval(0.0, -0.2, 0.3), free=FREE).words == "inconclusive"
+    verdict = judge_stability("C2", "ABN", around(0.3), 5, 5, Free("LFI-CAM", around(0.4), True))
+    assert verdict.words == "supported, but reached by LFI-CAM (by its interval inconclusive)"
+    reason = judge("E1", Interval(0.25, 0.2, 0.3), free=FREE).reason
+    assert reason.endswith("above +0.00 (untrained networks: 0.200 [0.100, 0.300], 0.050 [-0.010, 0.110] less)")
+
+
+@pytest.mark.parametrize(
+    ("iou", "top", "outcome", "decides"),
+    [
+        ((0.1, 0.3), (0.1, 0.2), "supported", "iou"),
+        ((0.1, 0.3), (-0.1, 0.2), "inconclusive", "top_overlap"),
+        ((-0.1, 0.3), (-0.1, 0.2), "inconclusive", "iou"),
+        ((0.1, 0.3), (-0.2, -0.1), "not supported", "top_overlap"),
+        ((-0.1, 0.3), (-0.2, -0.1), "not supported", "top_overlap"),
+        ((-0.3, -0.1), (0.1, 0.2), "not supported", "iou"),
+    ],
+)
+def test_of_two_metrics_the_worse_decides(iou, top, outcome, decides):
+    measured = {name: Interval(sum(ends) / 2, *ends) for name, ends in (("iou", iou), ("top_overlap", top))}
+    verdict = judge_both("E9", measured)
+    assert verdict.outcome == outcome
+    assert verdict.measured == measured[decides]
+    assert all(f"{name} {value.mean:.3f}" in verdict.reason for name, value in measured.items())
+    free = {"iou": FREE._replace(reached=False), "top_overlap": FREE}
+    assert judge_both("E10", measured, free).free.reached  # by one of them
+    assert not judge_both("E10", measured, dict.fromkeys(free, free["iou"])).free.reached
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

@@ -8,7 +8,7 @@ from torchcam.metrics import ClassificationMetric, DeletionInsertionMetric
 
 import lficam
 from lficam.errors import InputError
-from lficam.metrics.faithfulness import HIGHER_IS_BETTER, faithfulness
+from lficam.metrics.faithfulness import HIGHER_IS_BETTER, blurred, faithfulness, insertion_deletion
 from lficam.model.cam import resize_map
 
 
@@ -34,6 +34,29 @@ def white(count, h, w):
 
 def classes(*labels):
     return torch.tensor(labels, dtype=torch.int64)
+
+
+def test_a_covered_pixel_shows_what_lies_under_the_image():
+    # The first pixel decides: log 3 in the image, -log 3 under it, so probabilities of 3/4 and 1/4.
+    model, images, cam = Linear(FIRST), white(1, 1, 4), maps(FALLING)
+    found = insertion_deletion(model, images, cam, classes(0), under=-white(1, 1, 4))
+    assert found["insertion"].item() == pytest.approx((0.25 + 0.75) / 2 / 4 + 0.75 * 3 / 4)
+    assert found["deletion"].item() == pytest.approx((0.75 + 0.25) / 2 / 4 + 0.25 * 3 / 4)
+    hidden = insertion_deletion(model, images, cam, classes(0), under=images)  # nothing is
+    assert hidden["insertion"].item() == hidden["deletion"].item() == pytest.approx(0.75)
+    zero = insertion_deletion(model, images, cam, classes(0), under=torch.zeros(1, 3, 1, 1))
+    both = faithfulness(model, images, cam, classes(0))
+    assert all(torch.equal(value, both[name]) for name, value in zero.items())
+
+
+def test_a_blurred_image_keeps_its_mean_and_loses_its_details():
+    images = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    soft = blurred(images)
+    assert soft.shape == images.shape
+    assert soft.mean((2, 3)).flatten().tolist() == pytest.approx(images.mean((2, 3)).flatten().tolist(), abs=0.02)
+    assert soft.std() < images.std() / 5
+    flat = torch.full((1, 3, 28, 28), 0.25)
+    assert torch.allclose(blurred(flat), flat, atol=1e-6)
 
 
 def small_model():

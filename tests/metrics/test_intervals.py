@@ -1,16 +1,18 @@
 import csv
 import math
 import re
+from itertools import combinations
 
 import pytest
 import torch
 
 from lficam.errors import InputError
-from lficam.metrics import bootstrap
-from lficam.metrics.bootstrap import Interval, interval, pair_interval
+from lficam.metrics import intervals
+from lficam.metrics.intervals import Interval, interval, known_interval, pair_interval
 from lficam.paths import repository
 
-BOTH = "images and models"
+# Student's t, 97.5 %, from a printed table.
+T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 9: 2.262}
 
 
 def random(*size, seed=0):
@@ -23,83 +25,78 @@ def random_pairs(models, images, seed=0):
     return values + values.transpose(0, 1)
 
 
-def naive(value, models, images, sources, resample_models, samples, seed):
-    """In loops over what was drawn; value(list of models, image) is a number, or None where the models have none."""
-    generator = torch.Generator().manual_seed(seed)
-    names = sorted(set(sources), key=sources.index)
-    groups = [[i for i in range(images) if sources[i] == name] for name in names]
-    drawn_models = [list(range(models))] * samples
-    if resample_models:
-        drawn_models = torch.randint(models, (samples, models), generator=generator).tolist()
-    drawn_models = [drawn for drawn in drawn_models if value(drawn, 0) is not None]
-    drawn_sources = torch.randint(len(groups), (len(drawn_models), len(groups)), generator=generator).tolist()
-    means = []
-    for own_models, own_sources in zip(drawn_models, drawn_sources, strict=True):
-        found = [value(own_models, image) for source in own_sources for image in groups[source]]
-        means.append(sum(found) / len(found))
-    low, high = torch.tensor(means, dtype=torch.float64).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    everything = [value(list(range(models)), image) for image in range(images)]
-    return sum(everything) / images, low, high
+def half(found):
+    assert found.high - found.mean == pytest.approx(found.mean - found.low)
+    return found.high - found.mean
 
 
-def mean_of_models(values):
-    return lambda drawn, image: sum(values[s, image].item() for s in drawn) / len(drawn)
+def of_images(means, sources):
+    """The variance of the mean of numbers of N images, in loops over their sources."""
+    mean = sum(means) / len(means)
+    groups = [sum(value - mean for value, source in zip(means, sources, strict=True) if source == name) for name in set(sources)]
+    return sum(group**2 for group in groups) / len(means) ** 2 * len(groups) / (len(groups) - 1)
 
 
-def mean_of_pairs(values):
-    def value(drawn, image):
-        found = [values[s, t, image].item() for i, s in enumerate(drawn) for t in drawn[:i] if s != t]
-        return sum(found) / len(found) if found else None
+def naive_pairs(values, sources):
+    """Mean, half width and degrees of freedom over images and models, in loops over the pairs."""
+    models, images = len(values), values.shape[2]
 
-    return value
+    def mean(of):
+        found = [values[s, t, i].item() for s, t in combinations(of, 2) for i in range(images)]
+        return sum(found) / len(found)
 
-
-def close(found, expected):
-    return tuple(found) == pytest.approx(tuple(expected), abs=1e-12)
-
-
-def test_two_images_worked_by_hand():
-    # The replicates are 0, 1/2 and 1 with probability 1/4, 1/2 and 1/4.
-    assert interval(torch.tensor([0.0, 1.0])) == (0.5, 0.0, 1.0)
+    left = [mean([t for t in range(models) if t != s]) for s in range(models)]
+    jackknife = (models - 1) / models * sum((value - sum(left) / models) ** 2 for value in left)
+    pairs = list(combinations(range(models), 2))
+    means = [sum(values[s, t, i].item() for s, t in pairs) / len(pairs) for i in range(images)]
+    return mean(range(models)), T[models - 1] * math.sqrt(jackknife + of_images(means, sources))
 
 
-def test_quantiles_of_a_known_distribution():
-    # 10 of 20 images are 1: 20 times a replicate is Binomial(20, 1/2), of which 2.07 % lie at 5 or less and 5.77 % at 6 or less.
-    values = torch.arange(20) % 2
-    assert interval(values, samples=20_000) == (0.5, 6 / 20, 14 / 20)
-    images, models = values.view(1, -1).expand(3, -1), values.view(-1, 1).expand(-1, 3)
-    assert interval(images, samples=20_000) == (0.5, 6 / 20, 14 / 20)  # alike models add nothing
-    assert interval(models, samples=20_000) == (0.5, 6 / 20, 14 / 20)  # nor do alike images
+def test_images_worked_by_hand():
+    # Mean 2, standard deviation 1 (squares 2 over 2), its mean's error 1 / sqrt(3).
+    found = interval(torch.tensor([1.0, 2.0, 3.0]))
+    assert (found.mean, found.models) == (2, 0)
+    assert half(found) == pytest.approx(T[2] / math.sqrt(3), rel=1e-3)
 
 
-def test_pairs_of_two_kinds_of_models_worked_by_hand():
-    # Models 0 and 1 are alike, 2 differs; one image. Of 27 draws 3 have no pair; the 6 of {0, 0, 1} and {0, 1, 1} have mean 1, the
-    # 12 of {0, 0, 2} and its kind 0, the 6 of {0, 1, 2} 1/3: a quarter of the 24 at 1, half at 0.
+def test_models_worked_by_hand():
+    # Alike on both images: nothing but the models' means 1, 2, 3 counts, as three numbers of their own.
+    found = interval(torch.tensor([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]))
+    assert (found.mean, found.models) == (2, 3)
+    assert half(found) == pytest.approx(T[2] / math.sqrt(3), rel=1e-3)
+
+
+def test_pairs_worked_by_hand():
+    # One image, so nothing of images. Without model 0, 1, 2 the mean is that of one pair: 0, 0, 1. (2 / 3) (2/9 + 4/9) = 4/9.
     values = torch.zeros(3, 3, 1)
     values[0, 1] = values[1, 0] = 1
-    assert close(pair_interval(values, over=BOTH), (1 / 3, 0, 1))
-    assert close(pair_interval(values), (1 / 3, 1 / 3, 1 / 3))
+    found = pair_interval(values)
+    assert found.mean == pytest.approx(1 / 3)
+    assert half(found) == pytest.approx(T[2] * 2 / 3, rel=1e-3)
+    assert pair_interval(values, over="images")[:3] == pytest.approx((1 / 3,) * 3)
 
 
-@pytest.mark.parametrize("samples", [40, bootstrap.CHUNK + 50])
-def test_intervals_equal_the_loops(samples):
-    sources = ["a", "b", "a", "c", "d", "b", "a"]
-    models, pairs = random(4, 7), random_pairs(4, 7)
-    for names in (sources, list("1234567")):
-        options = {"samples": samples, "seed": 3}
-        expected = naive(mean_of_models(models[:1]), 1, 7, names, False, **options)
-        assert close(interval(models[0], names, **options), expected)
-        expected = naive(mean_of_models(models), 4, 7, names, True, **options)
-        assert close(interval(models, names, **options), expected)
-        for over in ("images", BOTH):
-            expected = naive(mean_of_pairs(pairs), 4, 7, names, over == BOTH, **options)
-            assert close(pair_interval(pairs, names, over=over, **options), expected)
+@pytest.mark.parametrize("models", [3, 4, 5, 10])
+def test_pairs_equal_the_loops(models):
+    values = random_pairs(models, 7)
+    for sources in (["a", "b", "a", "c", "d", "b", "a"], list("1234567")):
+        found = pair_interval(values, sources)
+        mean, expected = naive_pairs(values, sources)
+        assert found.mean == pytest.approx(mean, abs=1e-12)
+        assert half(found) == pytest.approx(expected, rel=1e-3)
+        assert found.models == models
 
 
-def test_two_models_have_one_pair_and_no_other():
+def test_the_variances_of_models_and_images_add():
+    # values = a model's number + an image's: the models' error 1 / sqrt(3), the images' 10 / sqrt(3).
+    values = torch.tensor([1.0, 2.0, 3.0])[:, None] + torch.tensor([10.0, 20.0, 30.0])
+    assert half(interval(values)) == pytest.approx(T[2] * math.sqrt(1 / 3 + 100 / 3), rel=1e-3)
+
+
+def test_two_models_have_one_pair_which_says_nothing_of_others():
     values = random_pairs(2, 30)
-    naive_loops = naive(mean_of_pairs(values), 2, 30, list(map(str, range(30))), True, samples=60, seed=0)
-    assert close(pair_interval(values, over=BOTH, samples=60), naive_loops)
+    assert pair_interval(values) == pair_interval(values, over="images")
+    assert pair_interval(values).models == 0
 
 
 def test_sources_default_to_one_an_image():
@@ -111,7 +108,7 @@ def test_sources_default_to_one_an_image():
 def test_over_images_pairs_count_as_their_mean():
     values = random_pairs(4, 50)
     a, b = torch.triu_indices(4, 4, 1)
-    assert close(pair_interval(values, seed=5), interval(values[a, b].mean(0), seed=5))
+    assert pair_interval(values, over="images") == pytest.approx(interval(values[a, b].mean(0)))
 
 
 def test_pairs_of_a_model_with_itself_never_count():
@@ -119,7 +116,7 @@ def test_pairs_of_a_model_with_itself_never_count():
     for diagonal in (1e9, math.nan):
         planted = values.clone()
         planted[range(4), range(4)] = diagonal
-        for over in ("images", BOTH):
+        for over in ("images", "images and models"):
             assert pair_interval(planted, over=over) == pair_interval(values, over=over)
 
 
@@ -129,41 +126,35 @@ def test_values_that_are_all_the_same_have_no_width():
             interval(torch.full((12,), value)),
             interval(torch.full((3, 12), value)),
             pair_interval(torch.full((3, 3, 12), value)),
-            pair_interval(torch.full((3, 3, 12), value), over=BOTH),
+            pair_interval(torch.full((3, 3, 12), value), over="images"),
         ):
-            assert tuple(found) == pytest.approx((value,) * 3, abs=1e-6)  # 0.7 in float32
+            assert tuple(found[:3]) == pytest.approx((value,) * 3, abs=1e-6)  # 0.7 in float32
             assert found.high - found.low < 1e-12
 
 
 def test_one_source_has_no_width_over_images():
     values = random_pairs(3, 8)
     one = ["digit"] * 8
-    for found in (pair_interval(values, one), interval(values[0, 1], one)):
-        assert found.high - found.low < 1e-12
-    over_models = pair_interval(values, one, over=BOTH)
-    assert over_models.high - over_models.low > 0.1
+    for found in (pair_interval(values, one, over="images"), interval(values[0, 1], one)):
+        assert found.high == found.low
+    assert half(pair_interval(values, one)) > 0.1
 
 
-def test_a_difference_resamples_images_and_models_together():
+def test_the_difference_of_two_that_move_together_has_no_width():
     a = random_pairs(5, 40)
-    b = a + 0.25
-    assert (a - b).std() < 1e-12
-    for over in ("images", BOTH):
-        own = pair_interval(a, over=over)
-        assert own.high - own.low > 0.1
-        difference = pair_interval(a - b, over=over)
-        assert tuple(difference) == pytest.approx((-0.25,) * 3, abs=1e-12)
+    for over in ("images", "images and models"):
+        assert half(pair_interval(a, over=over)) > 0.05
+        assert pair_interval(a - (a + 0.25), over=over)[:3] == pytest.approx((-0.25,) * 3, abs=1e-12)
 
 
 def test_images_made_of_the_same_source_add_nothing():
     values = random_pairs(4, 100)
     names = [f"digit {i}" for i in range(100)]
     doubled = torch.cat([values, values], 2)
-    for over in ("images", BOTH):
-        assert pair_interval(doubled, names * 2, over=over) == pair_interval(values, names, over=over)
-    assert interval(doubled[0], names * 2) == interval(values[0], names)
-    once, twice = interval(values[0, 1]), interval(doubled[0, 1])
-    assert (once.high - once.low) / (twice.high - twice.low) == pytest.approx(math.sqrt(2), rel=0.1)
+    for over in ("images", "images and models"):
+        assert pair_interval(doubled, names * 2, over=over) == pytest.approx(pair_interval(values, names, over=over))
+    times = math.sqrt(199 / 99) * 1.9842 / 1.9720  # Student's t of 99 and 199 degrees of freedom
+    assert half(interval(values[0, 1])) / half(interval(doubled[0, 1])) == pytest.approx(times, rel=1e-4)
 
 
 def test_the_order_of_images_and_models_does_not_matter():
@@ -171,22 +162,14 @@ def test_the_order_of_images_and_models_does_not_matter():
     names = [f"digit {i // 2}" for i in range(300)]
     images, models = torch.randperm(300, generator=torch.Generator().manual_seed(1)), [3, 0, 4, 1, 2]
     shuffled = values[:, :, images][models][:, models]
-    for over in ("images", BOTH):
-        one = pair_interval(values, names, over=over)
-        other = pair_interval(shuffled, [names[i] for i in images], over=over)
-        assert one.mean == pytest.approx(other.mean, abs=1e-12)
-        assert tuple(one) == pytest.approx(tuple(other), abs=0.1 * (one.high - one.low))
+    assert pair_interval(shuffled, [names[i] for i in images]) == pytest.approx(pair_interval(values, names))
 
 
-def test_the_same_seed_gives_the_same_interval_whatever_happens_around_it():
-    values = random(4, 50)
-    torch.manual_seed(1)
-    first = interval(values)
-    before = torch.get_rng_state()
-    assert interval(values) == first
-    assert torch.equal(torch.get_rng_state(), before)
-    assert interval(values, seed=1) != first
-    assert interval(values.float()).low == pytest.approx(first.low, abs=1e-6)
+def test_images_that_are_unknown_for_a_model_are_left_out():
+    values = random(3, 6)
+    values[1, 4] = math.nan
+    names = list("aabbcc")
+    assert known_interval(values, names) == interval(values[:, [0, 1, 2, 3, 5]], list("aabbc"))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +188,7 @@ def test_the_same_seed_gives_the_same_interval_whatever_happens_around_it():
 )
 def test_an_interval_reads_with_the_decimals_that_its_width_needs(numbers, expected):
     assert str(Interval(*numbers)) == expected
-    assert f"{Interval(*numbers)}" == expected
+    assert f"{Interval(*numbers, 5)}" == expected
 
 
 def test_errors_say_what_was_given():
@@ -240,23 +223,27 @@ def test_pairs_of_which_one_half_is_missing_are_refused():
 
 
 def test_the_interval_over_images_holds_the_truth_in_95_percent():
-    # By theory 94.6 %: 200 sources take 0.2 points (the quantiles of a normal distribution instead of Student's, and a variance
-    # divided by 200 instead of 199), the outer quantiles of 1,000 replicates 0.2. Hence half a point below 95 is granted.
     simulations, sources, held = 1000, 200, 0
     generator = torch.Generator().manual_seed(0)
-    for seed in range(simulations):
+    for _ in range(simulations):
         own = torch.arange(sources).repeat_interleave(1 + torch.randint(2, (sources,), generator=generator))  # one or two images
         values = torch.randn(sources, generator=generator)[own] + 0.5 * torch.randn(len(own), generator=generator)
-        found = interval(values, own.tolist(), samples=1000, seed=seed)
+        found = interval(values, own.tolist())
         held += found.low <= 0 <= found.high
-    error = math.sqrt(0.95 * 0.05 / simulations)
-    assert 0.95 - 0.005 - 2.5 * error <= held / simulations <= 0.95 + 2.5 * error
+    assert held / simulations == pytest.approx(0.95, abs=2.5 * math.sqrt(0.95 * 0.05 / simulations))
 
 
-def test_the_docstring_says_what_the_benchmark_measured():
-    rows = csv.DictReader((repository() / "benchmarks" / "bootstrap_coverage.csv").read_text().splitlines())
-    five = [row for row in rows if (row["models"], row["sd_models"], row["over"]) == ("5", "0.1", BOTH)]
-    coverage = {row["statistic"]: 100 * float(row["coverage"]) for row in five}
-    words = " ".join(bootstrap.__doc__.split())
-    pairs, alone = map(int, re.search(r"about (\d+) % \(pairs\) and (\d+) % \(one number a model\)", words).groups())
-    assert (pairs, alone) == pytest.approx((coverage["pair_interval"], coverage["interval"]), abs=0.51)
+def test_the_method_is_what_the_simulation_chose_and_holds_what_the_docstring_says():
+    rows = list(csv.DictReader((repository() / "benchmarks" / "interval_coverage.csv").read_text().splitlines()))
+    over_models = [row for row in rows if row["over"] == "images and models"]
+
+    def coverage(method, effects):
+        return [float(row["coverage"]) for row in over_models if (row["method"], row["effects"]) == (method, effects)]
+
+    assert min(coverage("jackknife", "normal")) >= 0.93 > min(coverage("bootstrap", "normal"))
+    words = " ".join(intervals.__doc__.split())
+    normal, tail, low, high = map(int, re.search(r"at least (\d+) %.*at least (\d+) %;.*in (\d+) to (\d+) %", words).groups())
+    bootstrap = coverage("bootstrap", "normal") + coverage("bootstrap", "exponential")
+    assert normal == math.floor(100 * min(coverage("jackknife", "normal")))
+    assert tail == math.floor(100 * min(coverage("jackknife", "exponential")))
+    assert (low, high) == (round(100 * min(bootstrap)), round(100 * max(bootstrap)))

@@ -7,7 +7,7 @@ from helpers import with_random_statistics
 from torch import nn
 
 from lficam.errors import InputError
-from lficam.metrics.sanity import cascade, stages
+from lficam.metrics.sanity import cascade, each_alone, stages
 from lficam.model.abn import ABN
 from lficam.model.lfi_cam import LFICAM
 from lficam.model.trunks import trunk
@@ -108,6 +108,23 @@ def test_each_step_is_the_model_put_together_by_hand(build, images):
     # Nothing of the trained model is left, statistics of its batch norms included.
     assert torch.equal(cam, untrained.explain(images).cam)
     assert similarity["trunk.stem"].abs().max() < 0.9
+
+
+@pytest.mark.parametrize("build", BUILDS.values(), ids=list(BUILDS))
+def test_each_stage_alone_is_the_trained_model_with_that_stage_replaced(build, images):
+    model, untrained = made(build, 1), made(build, 2)
+    before = copy.deepcopy(model.state_dict())
+    similarity = each_alone(model, untrained, images, cam_of)
+    assert list(similarity) == list(stages(model))
+    reference = model.explain(images).cam.detach()
+    for stage in stages(model):
+        mixed = copy.deepcopy(model)
+        parent = mixed.trunk if stage.startswith("trunk.") else mixed
+        setattr(parent, stage.removeprefix("trunk."), copy.deepcopy(untrained.get_submodule(stage)))
+        expected = [naive_correlation(a, b) for a, b in zip(mixed.explain(images).cam.detach(), reference, strict=True)]
+        assert similarity[stage].tolist() == pytest.approx(expected, abs=1e-6), stage
+    assert similarity["fc"].tolist() == [1] * len(images)  # the map is made before it
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from helpers import maps, random_maps
 
 from lficam.errors import InputError
 from lficam.metrics import stability
-from lficam.metrics.bootstrap import pair_interval
+from lficam.metrics.intervals import pair_interval
 from lficam.metrics.similarity import METRICS, iou, iou_published
 from lficam.metrics.stability import centred_blob, different_images, null_lines, pair_matrix, pairwise_stability
 from lficam.model.cam import resize_map

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lficam.errors import InputError
 from lficam.figures.verdicts import Verdict
-from lficam.metrics.bootstrap import Interval
+from lficam.metrics.intervals import Interval
 from lficam.paths import repository
 from lficam.reproduce import report
 from lficam.reproduce.findings import NOTE, Figure, Report, Table

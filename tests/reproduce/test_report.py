@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from lficam.errors import InputError
+from lficam.figures.claims import QUANTITIES, STATEMENTS
 from lficam.figures.experiments import EXPERIMENTS
 from lficam.figures.outputs import SUFFIXES, code_digest
-from lficam.figures.verdicts import QUANTITIES, STATEMENTS, Verdict
-from lficam.metrics.bootstrap import Interval
+from lficam.figures.verdicts import Free, Verdict
+from lficam.metrics.intervals import Interval
 from lficam.reproduce import report
 from lficam.reproduce.findings import NOTE, gather
 from lficam.reproduce.report import write_report
@@ -22,7 +23,14 @@ RECORD = {
     "caption": "What it shows.",
     "source": "some data, quick profile",
     "verdicts": [
-        {"claim": "C1", "outcome": "supported", "reason": "gain 0.25", "measured": [0.25, 0.125, 0.5]},
+        {
+            "claim": "C1",
+            "outcome": "supported",
+            "reason": "gain 0.25",
+            "measured": [0.25, 0.125, 0.5, 5],
+            "free": {"what": "a centred blob", "measured": [0.5, 0.25, 0.75, 0], "reached": True, "excess": [0, -1, 1, 5]},
+            "by_interval": "inconclusive",
+        },
         {"claim": "E1", "outcome": "not measured", "reason": "no masks", "measured": None},
     ],
     "training_seconds": 61.6,
@@ -45,7 +53,7 @@ FIGURE_1 = """\
 | a_b | 0.500 [0.250, 0.750] | True | 1 |  | 5 |
 | c\\|d |  | False | all |  | 3 |
 
-- **C1 supported**: gain 0.25.
+- **C1 supported, but reached by a centred blob (by its interval inconclusive)**: gain 0.25.
 - **E1 not measured**: no masks.
 
 Made with torch 2.0, Z80, 1 cores; 2 runs, 62 s of training. \
@@ -77,16 +85,20 @@ def test_the_report_in_markdown(figure, tmp_path):
     assert head.splitlines() == [
         "# LFI-CAM's supplementary material, quick profile",
         "",
-        "| claim | figure | quantity | measured | 95 % interval | verdict |",
-        "| --- | --- | --- | --- | --- | --- |",
-        f"{c1} 0.250 | [0.125, 0.500] | **supported** |",
-        f"{e1}  |  | **not measured** |",
+        "- LFI-CAM's map lies on the object more than the mean of the feature maps does, with or without FIN, but so it is with a "
+        "centred blob (C1; some data: 0.25 [0.12, 0.50], a centred blob 0.50).",
+        "",
+        "| claim | figure | quantity | measured | 95 % interval (models) | for free | verdict |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        f"{c1} 0.250 | [0.125, 0.500] (5) | a centred blob: 0.500 [0.250, 0.750] | "
+        "**supported, but reached by a centred blob (by its interval inconclusive)** |",
+        f"{e1}  |  |  | **not measured** |",
         "",
         NOTE,
     ]
     assert sections[0] == "## Table 1. Architecture of the FIN\n\nNot made.\n"
     assert sections[1] == FIGURE_1
-    assert sections[-1] == f"## Extra figure 7. {EXPERIMENTS['extra7'].title}\n\nNot made.\n"
+    assert sections[-1] == f"## Extra figure 8. {EXPERIMENTS['extra8'].title}\n\nNot made.\n"
     assert len(sections) == len(EXPERIMENTS)
 
 
@@ -99,7 +111,7 @@ def test_a_report_without_verdicts(figure, tmp_path):
 
 
 def test_the_papers_supplement_is_not_called_a_seed():
-    assert NOTE.startswith("C1 to C3 are the supplement's claims, E1 to E8 this project's own questions.")
+    assert NOTE.startswith("C1 to C3 are the supplement's claims, E1 to E11 this project's own questions.")
     assert "seed" not in NOTE
 
 
@@ -119,7 +131,7 @@ def test_claims_stand_in_the_order_of_the_figures(figure, tmp_path):
     assert [claim[:2] for claim in claims.text["claim"]] == ["C1", "E1", "E4", "E5"]
     assert claims.text["figure"].str.split(",").str[0].tolist() == ["Figure 1"] * 2 + ["Extra figure 4"] * 2
     assert claims.text["measured"].tolist() == ["0.250", "", "", ""]
-    assert (claims.numbers, claims.verdicts) == (["measured", "95 % interval"], ["verdict"])
+    assert (claims.numbers, claims.verdicts) == (["measured", "95 % interval (models)"], ["verdict"])
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -166,7 +178,8 @@ def test_a_figure_is_what_its_files_say(figure):
     (found,) = filter(None, gather(file.parent, "quick").figures.values())
     assert (found.label, found.title, found.caption) == ("Figure 1", "A title", "What it shows.")
     assert (found.picture, found.record) == (file.with_suffix(".png"), file)
-    judged = Verdict("C1", "supported", "gain 0.25", Interval(0.25, 0.125, 0.5))
+    free = Free("a centred blob", Interval(0.5, 0.25, 0.75), True, Interval(0, -1, 1, 5))
+    judged = Verdict("C1", "supported", "gain 0.25", Interval(0.25, 0.125, 0.5, 5), free, "inconclusive")
     assert found.verdicts == [judged, Verdict("E1", "not measured", "no masks", None)]
 
 

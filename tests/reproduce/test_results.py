@@ -11,9 +11,10 @@ from pandas.testing import assert_frame_equal
 from safetensors.torch import load_file
 
 from lficam.errors import InputError
+from lficam.figures.folds import in_folds
 from lficam.paths import runs_dir
 from lficam.reproduce import photographs
-from lficam.reproduce.photographs import folds, train_and_write
+from lficam.reproduce.photographs import train_and_write
 from lficam.reproduce.results import read_trainings, write_training, written
 from lficam.training.runs import fit_or_load, load_record
 
@@ -100,7 +101,7 @@ def test_a_short_table_says_what_differs_between_the_trainings(tmp_path):
 
 def test_five_folds_leave_out_another_part_each_and_have_a_seed_each():
     settings = [config(method=method, seed=k, lr=lr) for method in ("abn", "lfi-cam") for k, lr in ((1, 0.1), (2, 0.2))]
-    found = folds(settings)
+    found = in_folds(settings)
     for method in ("abn", "lfi-cam"):
         own = [one for one in found if one.method == method]
         assert [(one.fold, one.seed, one.lr) for one in own] == [(f"{k}/5", k, 0.1) for k in range(1, 6)]
