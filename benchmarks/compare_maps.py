@@ -4,7 +4,7 @@ The maps are noise of 14 x 14 cells, a part of it common to all settings. `pair 
 each pair anew, on a tenth of the images, times ten, as the library did it before; `difference`: the largest between the values.
 `peak`: the most memory that the process held so far, in gigabytes.
 
-    python benchmarks/compare_maps.py     (three minutes on two quiet cores; compare_maps.csv keeps the rows of other processors)
+    python benchmarks/compare_maps.py     (two minutes on two quiet cores; compare_maps.csv keeps the rows of other processors)
 """
 
 import resource

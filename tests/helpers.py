@@ -40,11 +40,13 @@ QUANTITIES = ["test_accuracy", "pointing", "energy", "iou", "iou_published", "io
 def numbers(table: pd.DataFrame) -> dict[tuple[str, str], float]:
     """What training decides in a figure's table: (row, quantity) -> value. Of a single setting only its accuracy counts."""
     found = {}
-    if "method" not in table:  # Table 1
+    if "method" not in table or "epoch" in table:  # Table 1; and while models learn, which nothing was measured of
         return found
     names = table["map"] if "setting" not in table and "map" in table else table["method"]
     for name, (_, row) in zip(names, table.iterrows(), strict=True):
         setting = str(row.get("setting", ""))
+        if not setting and pd.isna(row["test_accuracy"]):  # a map that anyone can draw
+            continue
         for quantity in ["test_accuracy"] if setting.isdigit() else [] if setting == "similar" else QUANTITIES:
             if quantity in table and not pd.isna(row[quantity]):
                 found[f"{name} {setting}".strip(), quantity] = float(row[quantity])

@@ -297,9 +297,9 @@ def test_the_verdicts_in_the_readme_are_those_of_the_reference():
         for verdict in map(Verdict.from_record, record["verdicts"]):
             mean, low, high, models = verdict.measured
             number = re.search(r"\d+$", record["name"])[0]
-            free = f"{verdict.free.what}: {verdict.free.measured.mean:z.3f}" if verdict.free else ""
+            free = f" {verdict.free.what}: {verdict.free.measured.mean:z.3f}" if verdict.free else ""
             interval = f"[{low:z.3f}, {high:z.3f}]{f' ({models})' if models else ''}"
-            expected = f" {mean:z.3f} | {interval} | {free} | **{verdict.words}** |"
+            expected = f" {mean:z.3f} | {interval} |{free} | **{verdict.words}** |"
             assert [row for row in rows if row.endswith(expected) and f"| {number} |" in row], (file.name, verdict)
 
 
