@@ -73,7 +73,7 @@ def make_figures(
         untrained = {}
         for epochs in (True, False):  # those whose epochs are looked at first: they are never trained twice
             wanted = {config.run_id(): config for plan in plans if plan.own_starts is epochs for config in plan.configs()}
-            untrained |= fit_missing(list(wanted.values()), jobs, epochs)
+            untrained |= fit_missing(list(wanted.values()), jobs, epochs) if wanted else {}
         for stem in dict.fromkeys(plan.notebook for plan in plans):
             _make([plan for plan in plans if plan.notebook == stem], needed, untrained, outcome)
         if outcome.made or outcome.kept:

@@ -336,7 +336,7 @@ def refuse(*arguments, **options):
 def test_jobs_are_passed_on_to_the_training(lficam, arguments, jobs, tmp_path, monkeypatch):
     asked = []
 
-    def fit_missing(configs, jobs):
+    def fit_missing(configs, jobs, epochs):
         asked.append(([config.run_id() for config in configs], jobs))
         raise InputError("nothing is trained here")
 

@@ -40,7 +40,7 @@ def test_exactly_the_promised_files_are_written(outcome):
 def test_each_run_is_asked_for_its_id_once_to_see_whether_its_figures_are_current(outcome, monkeypatch):
     asked, real = Counter(), RunConfig.run_id
     monkeypatch.setattr(RunConfig, "run_id", lambda config: asked.update([config]) or real(config))
-    monkeypatch.setattr(notebooks, "fit_missing", lambda configs, jobs: {})
+    monkeypatch.setattr(notebooks, "fit_missing", lambda configs, jobs, epochs: {})
     assert sorted(make_figures("embedded").kept) == sorted(EXPERIMENTS)
     trained_for = Counter(config for name in EXPERIMENTS for config in experiment(name).configs())
     assert asked == trained_for  # once a figure that needs it
@@ -235,7 +235,7 @@ def test_missing_data_keeps_only_its_own_figure_from_being_made(tmp_path, monkey
 
 def test_a_notebook_makes_all_its_figures_whichever_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("LFICAM_FIGURES", str(tmp_path))
-    monkeypatch.setattr(notebooks, "fit_missing", lambda configs, jobs: {})
+    monkeypatch.setattr(notebooks, "fit_missing", lambda configs, jobs, epochs: {})
     executed_together = []
     monkeypatch.setattr(notebooks, "_execute", lambda plans: executed_together.append([plan.name for plan in plans]))
     monkeypatch.setattr(notebooks, "write_report", lambda folder, profile: None)
