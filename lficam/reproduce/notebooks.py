@@ -70,10 +70,11 @@ def make_figures(
         configs = {id: config for runs in needed.values() for id, config in runs.items()}
         if fresh:
             _remove(plans, configs)
+        with_epochs = {id for plan in plans if plan.own_starts for id in needed[plan.name]}
         untrained = {}
-        for epochs in (True, False):  # those whose epochs are looked at first: they are never trained twice
-            wanted = {config.run_id(): config for plan in plans if plan.own_starts is epochs for config in plan.configs()}
-            untrained |= fit_missing(list(wanted.values()), jobs, epochs) if wanted else {}
+        for epochs in (True, False):
+            if wanted := [config for id, config in configs.items() if (id in with_epochs) is epochs]:
+                untrained |= fit_missing(wanted, jobs, epochs)
         for stem in dict.fromkeys(plan.notebook for plan in plans):
             _make([plan for plan in plans if plan.notebook == stem], needed, untrained, outcome)
         if outcome.made or outcome.kept:
