@@ -63,12 +63,14 @@ def judge_settings(experiment: Experiment, runs: Sequence[RunRecord]) -> Setting
 def settings_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
     """As Figures 5 and 6, without pictures: a heat map of the mean IoU between every two settings for each method."""
     settings = judge_settings(experiment, runs)
-    return Result(experiment, _matrices(experiment, settings.methods), settings.table, settings.verdicts, tuple(runs))
+    drawing = _matrices(experiment, settings.methods, settings.pairs)
+    return Result(experiment, drawing, settings.table, settings.verdicts, tuple(runs))
 
 
 def pair_matrix_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
     """The same heat maps, with a table of one row a pair."""
-    drawing = _matrices(experiment, {method: models_of(method, runs) for method in experiment.methods})
+    methods = {method: models_of(method, runs) for method in experiment.methods}
+    drawing = _matrices(experiment, methods, {method: _pairs(models) for method, models in methods.items()})
     tables = []
     for title, matrix in drawing.methods.items():
         a, b = torch.triu_indices(len(matrix), len(matrix), 1)
@@ -76,10 +78,10 @@ def pair_matrix_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Res
     return Result(experiment, drawing, pd.concat(tables, ignore_index=True))
 
 
-def _matrices(experiment: Experiment, methods: Mapping[str, Models]) -> PairMatrices:
+def _matrices(experiment: Experiment, methods: Mapping[str, Models], pairs: Mapping[str, pd.DataFrame]) -> PairMatrices:
     matrices = {}
-    for models in methods.values():
-        means = pair_values(models.maps["cam"], models.size, ["iou"])["iou"].mean(-1)  # (S, S)
+    for method, models in methods.items():
+        means = pair_matrix(pairs[method], "iou").mean(-1)  # (S, S)
         matrices[models.title] = (means + torch.eye(len(means))).tolist()
     return PairMatrices(experiment.source, matrices)
 

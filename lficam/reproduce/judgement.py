@@ -57,6 +57,7 @@ def write_judgement(folder: Path, profile: str) -> list[str]:
         with atomic_file(folder / f"{stem}.csv") as temporary:
             result.table.to_csv(temporary, index=False, float_format="%.6g")
         verdicts[stem] = {"says": result.says, "verdicts": [verdict.record() for verdict in result.verdicts]}
-    with atomic_file(folder / VERDICTS) as temporary:
-        temporary.write_text(json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n")
+    if verdicts:
+        with atomic_file(folder / VERDICTS) as temporary:
+            temporary.write_text(json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n")
     return list(verdicts)
