@@ -82,11 +82,11 @@ class Report:
             {
                 "claim": f"{verdict.claim}: {STATEMENTS[verdict.claim]}",
                 "figure": f"{figure.label}, {figure.source}",
-                "quantity": QUANTITIES[verdict.claim],
                 "measured": f"{verdict.measured.mean:z.3f}" if verdict.measured else "",
                 INTERVAL: _bounds(verdict.measured) if verdict.measured else "",
                 "for free": f"{verdict.free.what}: {_number(verdict.free.measured)}" if verdict.free else "",
                 "verdict": verdict.words,
+                "quantity": QUANTITIES[verdict.claim],  # last: on a narrow page it is what one has to scroll to
             }
             for figure in self.figures.values()
             if figure

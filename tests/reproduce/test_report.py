@@ -81,18 +81,18 @@ def test_the_report_in_markdown(figure, tmp_path):
     target = write_report(tmp_path, "quick")
     assert target == tmp_path / "REPORT.md"
     head, *sections = re.split(r"\n(?=## )", target.read_text())
-    c1, e1 = (f"| {claim}: {STATEMENTS[claim]} | Figure 1, {RECORD['source']} | {QUANTITIES[claim]} |" for claim in ("C1", "E1"))
+    c1, e1 = (f"| {claim}: {STATEMENTS[claim]} | Figure 1, {RECORD['source']} |" for claim in ("C1", "E1"))
     assert head.splitlines() == [
         "# LFI-CAM's supplementary material, quick profile",
         "",
         "- LFI-CAM's map lies on the object more than the mean of the feature maps does, with or without FIN, but so it is with a "
         "centred blob (C1; some data: 0.25 [0.12, 0.50], a centred blob 0.50).",
         "",
-        "| claim | figure | quantity | measured | 95 % interval (models) | for free | verdict |",
+        "| claim | figure | measured | 95 % interval (models) | for free | verdict | quantity |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         f"{c1} 0.250 | [0.125, 0.500] (5) | a centred blob: 0.500 [0.250, 0.750] | "
-        "**supported, but reached by a centred blob (by its interval inconclusive)** |",
-        f"{e1}  |  |  | **not measured** |",
+        f"**supported, but reached by a centred blob (by its interval inconclusive)** | {QUANTITIES['C1']} |",
+        f"{e1}  |  |  | **not measured** | {QUANTITIES['E1']} |",
         "",
         NOTE,
     ]
