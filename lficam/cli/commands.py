@@ -62,10 +62,18 @@ def figures(
     set_: SetOption = [],  # noqa: B006
     fresh: Annotated[bool, typer.Option("--fresh", help="Train and draw everything again.")] = False,
     jobs: JobsOption = 1,
+    check: Annotated[
+        bool, typer.Option("--check", help="Make the committed numbers again instead, without training, and name what differs.")
+    ] = False,
 ) -> None:
     """Regenerate Table 1, Figures 1-6 and what goes beyond them: train what is missing, execute the notebooks, write the report."""
     from lficam.reproduce.notebooks import make_figures
 
+    if check:
+        if only or set_ or fresh or profile != "embedded":
+            raise InputError("--check makes all committed numbers again: leave out the other options")
+        _check_committed()
+        return
     outcome = make_figures(profile, [name for number in only for name in _figures_of(number)], _overrides(set_), fresh, jobs)
     if outcome.kept:
         print(f"up to date: {', '.join(outcome.kept)}")
@@ -249,6 +257,19 @@ def runs(profile: ProfileOption = "embedded", compare: CompareOption = "", set_:
     for id in [*needed, *(other for other in stored_ids() if other not in needed)]:
         config = needed.get(id)
         print(f"{id:50} {config.setting if config else 'not of this profile':36} {_state(id)}")
+
+
+def _check_committed() -> None:
+    """`lficam figures --check`."""
+    from lficam.paths import repository
+    from lficam.reproduce.check import TOLERANCE, check
+
+    if (root := repository()) is None:
+        raise InputError("--check needs a checkout of the repository, where the committed numbers are")
+    if differing := list(check(root)):
+        print(*differing, sep="\n")
+        raise typer.Exit(1)
+    print(f"figures/reference and figures/results: every number but times was made again, all within {TOLERANCE}")
 
 
 def _check_table(output: Path | None) -> None:

@@ -6,6 +6,7 @@
 - `claims`: what is claimed and asked, and from what value on it holds
 - `verdicts`: what becomes of a claim, beside what comes for free
 - `architecture`: Table 1, and what each part costs
+- `measured`: values of every image, from which tables and verdicts follow
 - `explanations`: Figures 1 to 4
 - `outcomes`: verdicts in sentences
 - `models`: the maps of several models of one method, as they are compared
@@ -13,6 +14,7 @@
 - `agreement`: Figures 5 and 6, the maps of several models
 - `chance`: how alike such maps are, beside what chance would give
 - `learning`: how alike they are while the models learn
+- `on_object`: do they lie on the object? C1 by several models
 - `folds`: do they generalise, and tell right from wrong?
 - `trust`: faithfulness and the sanity check
 - `class_dependence`: one map for all classes, on pictures of two objects

@@ -41,7 +41,8 @@ def stability_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         f"* marks one more than {100 * ACCURACY_MARGIN:.0f} points below the best of its method.\n"
         f"Models of one method share beside the training images: {experiment.shared}.",
     )
-    return Result(experiment, grid, settings.table, settings.verdicts, tuple(runs), runs[0].pictures(shown))
+    pictures = runs[0].pictures(shown)
+    return Result(experiment, grid, settings.table, settings.verdicts, tuple(runs), pictures, remarks=settings.remarks)
 
 
 def _setting_title(k: int, settings: Settings) -> str:

@@ -75,7 +75,7 @@ def chance_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
         gain = ours.than_untrained()
         verdicts.append(judge_both("E9", {metric: _pairs(values, sources) for metric, values in gain.items()}))
     verdicts += _against_plain(over_plain, models, sources)
-    return Result(experiment, chart, table, tuple(verdicts), tuple(runs))
+    return Result(experiment, chart, table, tuple(verdicts), tuple(runs), remarks=(_by_threshold(compared),))
 
 
 def _compare(models: Models, cells: int) -> Compared:
@@ -102,6 +102,16 @@ def _curves(shown: Tensor, sources: Sequence[str]) -> dict[str, list[float]]:
         same.append(pairwise_stability(named, threshold=threshold, metrics=["iou"])["value"].mean())
         different.append(torch.stack([different_images(cams, sources, threshold).mean() for cams in shown]).mean().item())
     return {"same image": same, "different images": different}
+
+
+def _by_threshold(compared: Mapping[str, Compared]) -> str:
+    """Whose maps have the larger mean IoU at which threshold, LFI-CAM's or ABN's."""
+    larger = {"LFI-CAM's": [], "ABN's": []}
+    ours, theirs = (compared[method].curves["same image"] for method in ("lfi-cam", "abn"))
+    for threshold, a, b in zip(THRESHOLDS, ours, theirs, strict=True):
+        larger["LFI-CAM's" if a > b else "ABN's"].append(f"{threshold:g}")
+    parts = [f"that of {whose} maps at {', '.join(where)}" for whose, where in larger.items() if where]
+    return f"By the threshold above which a map counts as on, the larger mean IoU is {' and '.join(parts)}"
 
 
 def _pairs(values: Tensor, sources: Sequence[str]) -> Interval:

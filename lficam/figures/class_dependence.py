@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lficam.errors import InputError
 from lficam.figures.grid import Grid, Panel, in_two_lines, rounded
+from lficam.figures.measured import Judged, Measured, stacked
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
@@ -33,22 +34,31 @@ def two_objects_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     index = torch.tensor(experiment.judged_images(runs[0].dataset))
     index = index[pairs_of_classes(runs[0].dataset.test.labels[index])]  # (N, 2): left and right
     labels = runs[0].dataset.test.labels[index]
-    shares, shown = {}, {}  # map -> one (asked, more probable) a model; map -> those of the first model
+    scores, shown = {}, {}  # map -> its shares, one tensor a model; map -> those of the first model
     for run in runs:
         images = side_by_side(run.inputs(index.flatten().tolist()))
         probabilities, maps = _look(run, images, labels)
         more_probable = probabilities.gather(1, labels).argmax(1)  # (N,): 0 left, 1 right
         for name, cams in maps.items():
             halves = shares_of_halves(cams, images.shape[-2:])
-            shares.setdefault(name, []).append((halves.mean(1), halves.gather(1, more_probable[:, None])[:, 0]))
+            found = scores.setdefault(name, {"share_in_asked_half": [], "share_in_more_probable_half": []})
+            found["share_in_asked_half"].append(halves.mean(1))
+            found["share_in_more_probable_half"].append(halves.gather(1, more_probable[:, None])[:, 0])
             shown.setdefault(name, cams)
-    sources, rows = runs[0].sources(index[:, 0].tolist()), []
-    for name, found in shares.items():
-        asked, likely = (torch.stack(values) for values in zip(*found, strict=True))  # (S, N)
-        row = {"map": name, "models": len(found)} | with_interval("share_in_asked_half", interval(asked, sources))
-        rows.append(row | with_interval("share_in_more_probable_half", interval(likely, sources)))
+    measured = Measured(stacked(scores), runs[0].sources(index[:, 0].tolist()))
     grid, images = _grid(experiment, runs[0], index[: experiment.shown], shown)
-    return Result(experiment, grid, pd.DataFrame(rows), (), tuple(runs), images)
+    return Result(experiment, grid, judge_two_objects(measured).table, (), tuple(runs), images, measured)
+
+
+def judge_two_objects(measured: Measured) -> Judged:
+    """One row a map."""
+    rows = []
+    for name, found in measured.values.items():
+        row = {"map": name, "models": len(found["share_in_asked_half"])}
+        for share, values in found.items():
+            row |= with_interval(share, interval(values, measured.sources))
+        rows.append(row)
+    return Judged(pd.DataFrame(rows))
 
 
 def pairs_of_classes(labels: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ _BEYOND_IT = (
         supplement_dataset="stl10",
         methods=("abn", "lfi-cam", "plain"),
         seeds=SEEDS,
-        shown=5,
+        shown=4,
         judged=200,  # two for a picture
     ),
     Experiment(
@@ -153,9 +153,9 @@ _BEYOND_IT = (
         notebook="08_faithfulness",
         title="What does the FIN do?",
         caption="The learned importance of the channels replaced by a uniform, a random and a permuted one, without training "
-        "again: what becomes of the map and of the accuracy.",
+        "again: what becomes of the map and of the accuracy; and the accuracy of networks trained without a FIN.",
         supplement_dataset="stl10",
-        methods=("lfi-cam",),
+        methods=("lfi-cam", "lfi-cam-without-fin"),
         seeds=SEEDS,
         judged=1000,
     ),

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lficam.figures.grid import Grid, Panel, rounded
+from lficam.figures.measured import Judged, Measured
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
@@ -18,42 +19,54 @@ from lficam.metrics.stability import centred_blob
 from lficam.model.methods import METHODS
 from lficam.training.runs import Run
 
+# Columns of Fig. 1, in its order: maps of a network trained without FIN, and of one trained with it.
+WITHOUT = "(b) mean feature map,\ntrained without FIN"
+WITH_FIN = "(c) mean feature map,\ntrained with FIN"
+CAM = "(d) CAM of LFI-CAM"
+
 
 def effectiveness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Fig. 1: input, mean feature map without and with FIN, CAM; with C1 judged on all test images that have masks."""
     without, with_fin = runs
     columns = {
-        "(b) mean feature map,\ntrained without FIN": (without, without.explained.mean_features),
-        "(c) mean feature map,\ntrained with FIN": (with_fin, with_fin.explained.mean_features),
-        "(d) CAM of LFI-CAM": (with_fin, with_fin.explained.cam),
+        WITHOUT: (without, without.explained.mean_features),
+        WITH_FIN: (with_fin, with_fin.explained.mean_features),
+        CAM: (with_fin, with_fin.explained.cam),
     }
-    shown, rows, energies = experiment.shown_images(with_fin.dataset), [], []
+    shown, values = experiment.shown_images(with_fin.dataset), {}
     panels = [input_panel(with_fin, i, row, 0) for row, i in enumerate(shown)]
     for column, (title, (run, cams)) in enumerate(columns.items(), 1):
         scores = localisation(cams, run.masks())
-        energies.append(scores.get("energy"))
         for row, i in enumerate(shown):
             inside = f", inside {scores['energy'][i]:.0%}" if scores and not scores["energy"][i].isnan() else ""
             panels.append(Panel(run.explained.ids[i], row, column, prediction(run, i) + inside, rounded(cams[i])))
-        channels = effective_channels(run.explained.importance).mean().item()
-        spread = {"effective_channels": channels, "channels": run.model.num_features}
-        rows.append({"map": title.replace("\n", " ")} | _table_row(run, scores) | spread)
-    known = _anyones_maps(with_fin.masks())
-    for name, found in known.items():
-        row = {"map": name}
-        for metric, values in found.items():
-            row |= with_interval(metric, known_interval(values, with_fin.sources()))
-        rows.append(row)
+        channels = effective_channels(run.explained.importance)
+        spread = {"effective_channels": channels, "channels": torch.full_like(channels, run.model.num_features)}
+        values[title] = {"test_accuracy": _correct(run)} | scores | spread
+    measured = Measured(values | anyones_maps(with_fin.masks()), with_fin.sources())
+    judged = judge_effectiveness(measured)
     footnote = "Under each map: predicted class and its probability, × marks a wrong one"
     footnote += "; share of the map's sum inside the true mask." if scores else "."
     footnote += _start(experiment)
     grid = Grid(experiment.title, experiment.source, ["(a) input", *columns], [""] * len(shown), panels, footnote=footnote)
-    b, c, d = energies
-    verdict = judge_c1(d, c, b, with_fin.sources(), {name: found["energy"] for name, found in known.items()})
-    return Result(experiment, grid, pd.DataFrame(rows), (verdict,), tuple(runs), with_fin.pictures(shown))
+    return Result(experiment, grid, judged.table, judged.verdicts, tuple(runs), with_fin.pictures(shown), measured)
 
 
-def _anyones_maps(masks: Tensor | None) -> dict[str, dict[str, Tensor]]:
+def judge_effectiveness(measured: Measured) -> Judged:
+    """One row a map, first those of the columns; C1."""
+    methods = {WITHOUT: "lfi-cam-without-fin", WITH_FIN: "lfi-cam", CAM: "lfi-cam"}
+    rows = []
+    for name, found in measured.values.items():
+        row = {"map": name.replace("\n", " ")}
+        row |= {"method": METHODS[methods[name]].title} if name in methods else {}
+        rows.append(row | _row(found, measured.sources))
+    energies = {name: found["energy"] for name, found in measured.values.items() if "energy" in found}
+    known = {name: energy for name, energy in energies.items() if name not in methods}
+    verdict = judge_c1(energies.get(CAM), energies.get(WITH_FIN), energies.get(WITHOUT), measured.sources, known)
+    return Judged(pd.DataFrame(rows), (verdict,))
+
+
+def anyones_maps(masks: Tensor | None) -> dict[str, dict[str, Tensor]]:
     """What maps that know nothing of the image have inside masks (N, 1, h, w): name -> pointing and energy, (N,)."""
     if masks is None or not masks.any():
         return {}
@@ -64,16 +77,23 @@ def _anyones_maps(masks: Tensor | None) -> dict[str, dict[str, Tensor]]:
 
 def explanation_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Figs. 2-4: the maps of ABN and LFI-CAM on the same test images."""
-    shown, rows = experiment.shown_images(runs[0].dataset), []
+    shown, values = experiment.shown_images(runs[0].dataset), {}
     panels = [input_panel(runs[0], i, 0, column) for column, i in enumerate(shown)]
     for row, run in enumerate(runs, 1):
         for column, i in enumerate(shown):
             panels.append(Panel(run.explained.ids[i], row, column, prediction(run, i), rounded(run.explained.cam[i])))
-        rows.append(_table_row(run, localisation(run.explained.cam, run.masks())) | {"seconds": run.metrics["seconds"]})
-    row_titles = ["input", *(METHODS[run.config.method].title for run in runs)]
+        values[METHODS[run.config.method].title] = {"test_accuracy": _correct(run)} | localisation(run.explained.cam, run.masks())
+    measured = Measured(values, runs[0].sources())
+    table = judge_explanations(measured).table.assign(seconds=[run.metrics["seconds"] for run in runs])
     footnote = "Under each map: predicted class and its probability; × marks a wrong one." + _start(experiment)
-    grid = Grid(experiment.title, experiment.source, [""] * len(shown), row_titles, panels, footnote=footnote)
-    return Result(experiment, grid, pd.DataFrame(rows), (), tuple(runs), runs[0].pictures(shown))
+    grid = Grid(experiment.title, experiment.source, [""] * len(shown), ["input", *values], panels, footnote=footnote)
+    return Result(experiment, grid, table, (), tuple(runs), runs[0].pictures(shown), measured)
+
+
+def judge_explanations(measured: Measured) -> Judged:
+    """One row a method."""
+    rows = [{"method": method} | _row(found, measured.sources) for method, found in measured.values.items()]
+    return Judged(pd.DataFrame(rows))
 
 
 def _start(experiment: Experiment) -> str:
@@ -94,9 +114,17 @@ def prediction(run: Run, i: int) -> str:
     return f"{run.classes[label]} {probability:.2f}{wrong}"
 
 
-def _table_row(run: Run, scores: Mapping[str, Tensor]) -> dict[str, object]:
-    """Method, accuracy, and the mean of each score with its interval over images."""
-    row = {"method": METHODS[run.config.method].title, "test_accuracy": run.metrics["test_accuracy"]}
-    for metric, values in scores.items():
-        row |= with_interval(metric, known_interval(values, run.sources()))
+def _correct(run: Run) -> Tensor:
+    """(N,), 1 where the prediction of a test image is right."""
+    return (run.explained.probabilities.argmax(1) == run.dataset.test.labels).float()
+
+
+def _row(found: Mapping[str, Tensor], sources: Sequence[str]) -> dict[str, float]:
+    """The mean of each metric (N,), of those that need a mask with its interval over images."""
+    row = {}
+    for metric, values in found.items():
+        if metric in ("pointing", "energy"):
+            row |= with_interval(metric, known_interval(values, sources))
+        else:
+            row[metric] = values.double().mean().item()
     return row

@@ -1,4 +1,4 @@
-"""Extra figure 7: what the FIN is worth, by replacing the importance that it learned in a trained network."""
+"""Extra figure 7: what the FIN is worth, by replacing the importance that it learned, and by training without it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,10 +8,11 @@ from torch import Tensor
 
 from lficam.figures.architecture import fin_share
 from lficam.figures.charts import Chart, Dots
+from lficam.figures.measured import Judged, Measured
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
-from lficam.figures.verdicts import Verdict, judge
+from lficam.figures.verdicts import judge
 from lficam.metrics.importance import IMPORTANCES, effective_channels, replaced_importance, swap_importance
 from lficam.metrics.intervals import interval, known_interval
 from lficam.metrics.localisation import localisation
@@ -20,32 +21,7 @@ from lficam.model.cam import resize_map
 from lficam.model.devices import on_best_device
 from lficam.training.runs import Run
 
-
-def importance_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
-    """The map and the accuracy under the learned, a uniform, a random and a permuted importance; E7, E8."""
-    runs = [run for run in runs if run.config.method in experiment.methods]
-    index = experiment.judged_images(runs[0].dataset)
-    sources = runs[0].sources(index)
-    scores = {kind: _under(kind, runs, index) for kind in IMPORTANCES}
-    rows = []
-    for kind, found in scores.items():
-        row = {"importance": kind, "seed": "all"}
-        for metric, values in found.items():
-            row |= with_interval(metric, known_interval(values, sources))
-        rows.append(row)
-    for k, run in enumerate(runs):
-        means = {metric: values[k].double().nanmean().item() for metric, values in scores["learned"].items()}
-        rows.append({"importance": "learned", "seed": run.config.seed} | means)
-    table = pd.DataFrame(rows)
-    panels = []
-    for metric, label in _LABELS.items():
-        if metric in table:
-            values = table.loc[table["seed"] == "all", [metric, f"{metric}_low", f"{metric}_high"]].to_numpy().tolist()
-            panels.append(Dots(label, list(scores), values, mark=values[0][0]))
-    chart = Chart(experiment.title, experiment.source, panels, _footnote(experiment, runs[0], len(index)))
-    return Result(experiment, chart, table, _verdicts(scores, sources), tuple(runs))
-
-
+WITHOUT = "trained without FIN"
 _LABELS = {
     "accuracy": "test accuracy",
     "energy": "energy inside the mask",
@@ -54,15 +30,65 @@ _LABELS = {
 }
 
 
+def importance_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
+    """The map and the accuracy under the learned, a uniform, a random and a permuted importance, and without a FIN; E7, E8."""
+    without = [run for run in runs if run.config.method == "lfi-cam-without-fin"]
+    runs = [run for run in runs if run.config.method == "lfi-cam"]
+    index = experiment.judged_images(runs[0].dataset)
+    scores = {kind: _under(kind, runs, index) for kind in IMPORTANCES}
+    scores[WITHOUT] = {"accuracy": torch.stack([_correct(run, index) for run in without])}
+    measured = Measured(scores, runs[0].sources(index), [run.config.seed for run in runs])
+    judged, panels = judge_importance(measured), []
+    means = judged.table[judged.table["seed"] == "all"]
+    for metric, label in _LABELS.items():
+        if metric in means:
+            rows = means.dropna(subset=metric)
+            values = rows[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy().tolist()
+            panels.append(Dots(label, rows["importance"].tolist(), values, mark=values[0][0]))
+    chart = Chart(experiment.title, experiment.source, panels, _footnote(experiment, runs[0], len(index)))
+    everything = (*runs, *without)
+    return Result(experiment, chart, judged.table, judged.verdicts, everything, measured=measured, remarks=judged.remarks)
+
+
+def judge_importance(measured: Measured) -> Judged:
+    """One row a kind of importance, and the learned one by seed; E7, E8, and what training with the FIN is worth."""
+    values, sources, rows = measured.values, measured.sources, []
+    for kind, found in values.items():
+        row = {"importance": kind, "seed": "all"}
+        for metric, scores in found.items():
+            row |= with_interval(metric, known_interval(scores, sources))
+        rows.append(row)
+    for k, seed in enumerate(measured.seeds):
+        means = {metric: scores[k].double().nanmean().item() for metric, scores in values["learned"].items()}
+        rows.append({"importance": "learned", "seed": seed} | means)
+    gain = {metric: scores - values["uniform"][metric] for metric, scores in values["learned"].items()}
+    on_object = known_interval(gain["energy"], sources) if "energy" in gain else None
+    verdicts = (
+        judge("E7", on_object, "the data set has no masks of its objects"),
+        judge("E8", interval(gain["accuracy"], sources)),
+    )
+    return Judged(pd.DataFrame(rows), verdicts, (_worth_of_training(values, sources),))
+
+
+def _worth_of_training(values: Mapping[str, Mapping[str, Tensor]], sources: Sequence[str]) -> str:
+    learned, without = values["learned"]["accuracy"], values[WITHOUT]["accuracy"]
+    gain = interval(learned - without, sources)
+    differ = "more with it" if gain.low > 0 else "less with it" if gain.high < 0 else "which may be chance"
+    return (
+        f"Trained with the FIN, accuracy is {learned.mean():.3f} against {without.mean():.3f} of networks trained without it: a "
+        f"difference of {gain}, {differ} ({len(learned)} seeds)"
+    )
+
+
 def _under(kind: str, runs: Sequence[Run], index: Sequence[int]) -> dict[str, Tensor]:
     """Metric -> (S, N) of the runs when their importance is replaced by another kind."""
     scores = {}
     for run in runs:
-        test, size = run.dataset.test.take(index), (run.config.image_size,) * 2
+        size = (run.config.image_size,) * 2
         importance = replaced_importance(kind, run.explained.importance[index], run.config.seed)
         with on_best_device(run.model):
             cams, probabilities = swap_importance(run.model, run.inputs(index), importance)
-        found = {"accuracy": (probabilities.argmax(1) == test.labels).float()} | localisation(cams, run.masks(index))
+        found = {"accuracy": _correct(run, index, probabilities)} | localisation(cams, run.masks(index))
         found["iou_with_learned"] = iou(resize_map(cams, size), resize_map(run.explained.cam[index], size))
         found["effective_channels"] = effective_channels(importance)
         for metric, values in found.items():
@@ -70,13 +96,10 @@ def _under(kind: str, runs: Sequence[Run], index: Sequence[int]) -> dict[str, Te
     return {metric: torch.stack(values) for metric, values in scores.items()}
 
 
-def _verdicts(scores: Mapping[str, Mapping[str, Tensor]], sources: Sequence[str]) -> tuple[Verdict, Verdict]:
-    gain = {metric: values - scores["uniform"][metric] for metric, values in scores["learned"].items()}
-    on_object = known_interval(gain["energy"], sources) if "energy" in gain else None
-    return (
-        judge("E7", on_object, "the data set has no masks of its objects"),
-        judge("E8", interval(gain["accuracy"], sources)),
-    )
+def _correct(run: Run, index: Sequence[int], probabilities: Tensor | None = None) -> Tensor:
+    """(N,), 1 where the prediction is right: the model's own, or that of other probabilities (N, C)."""
+    probabilities = run.explained.probabilities[index] if probabilities is None else probabilities
+    return (probabilities.argmax(1) == run.dataset.test.labels[index]).float()
 
 
 def _footnote(experiment: Experiment, run: Run, images: int) -> str:

@@ -40,7 +40,16 @@ def learning_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result
         "shuffle. Epoch 0: before the first step. Accuracy: of training images as augmented, during the epoch. A plain network's\n"
         "maps are of the class that it predicts."
     )
-    return Result(experiment, Chart(experiment.title, experiment.source, panels, footnote), table, (), tuple(runs))
+    chart = Chart(experiment.title, experiment.source, panels, footnote)
+    return Result(experiment, chart, table, (), tuple(runs), remarks=(_before_and_after(table),))
+
+
+def _before_and_after(table: pd.DataFrame) -> str:
+    parts = []
+    for title, rows in table.groupby("method", sort=False):
+        first, last = rows["iou"].iloc[[0, -1]]
+        parts.append(f"{title} {first:.2f} and {last:.2f}")
+    return f"Mean IoU between seeds before training and after it: {'; '.join(parts)}"
 
 
 def _lines(table: pd.DataFrame, quantity: str, label: str) -> Lines:

@@ -11,10 +11,7 @@ from torch import Tensor
 
 from lficam.data.datasets import sources_of
 from lficam.metrics.stability import pair_matrix, pairwise_stability
-from lficam.model.devices import on_best_device
 from lficam.model.methods import METHODS
-from lficam.training.explain import BATCH, explain_batches
-from lficam.training.kept_maps import EPOCH_IMAGES
 from lficam.training.runs import RunRecord
 
 
@@ -77,16 +74,9 @@ def untrained_maps(models: Models) -> Tensor:
     initial weights, the same architectures with weights of their own (`Run.untrained`). A plain network's are the CAMs of the class
     that it predicts.
     """
-    runs, images = models.runs, min(EPOCH_IMAGES, len(models.ids))
-    if len({run.config.seed for run in runs}) == len(runs):
-        return torch.stack([run.epoch_maps[0] for run in runs])
-    position = {id: i for i, id in enumerate(runs[0].dataset.test.ids)}
-    index, maps = [position[id] for id in models.ids[:images]], []
-    for k, run in enumerate(runs):
-        network = run.untrained(k)
-        with on_best_device(network) as device:
-            maps.append(explain_batches(network, (part.to(device) for part in run.inputs(index).split(BATCH))).cam)
-    return torch.stack(maps)
+    if len({run.config.seed for run in models.runs}) == len(models.runs):
+        return torch.stack([run.epoch_maps[0] for run in models.runs])
+    return torch.stack([run.untrained_maps(k) for k, run in enumerate(models.runs)])
 
 
 def pair_values(maps: Tensor, size: tuple[int, int], metrics: Sequence[str]) -> dict[str, Tensor]:

@@ -1,4 +1,7 @@
-"""The files of a figure: `<stem>.png`, `.pdf`, `.csv` and `.json`, the last with everything needed to draw it again."""
+"""The files of a figure: `<stem>.png`, `.pdf`, `.csv` and `.json`, the last with everything needed to draw it again.
+
+Where its numbers were made of values of every image, these lie beside them, as `.safetensors`.
+"""
 
 import hashlib
 import json
@@ -6,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lficam.figures.grid import DPI
+from lficam.figures.measured import SUFFIX as MEASURED
 from lficam.figures.result import Result
 from lficam.paths import atomic_file, figures_dir, runs_dir
 from lficam.provenance import environment, sha256
@@ -17,7 +21,7 @@ MAKE_NO_FIGURE = ("reproduce", "explorer", "cli")  # packages whose changes leav
 
 
 def save(result: Result) -> list[str]:
-    """Write a figure's four files, each in one piece, and return their paths inside the figures folder.
+    """Write a figure's files, each in one piece, and return their paths inside the figures folder.
 
     The JSON holds the verdicts, the panels with their maps, the runs with config, metrics and hardware, the versions, and the
     SHA-256 of the other files. It is written last, so that a figure with a JSON is complete.
@@ -29,6 +33,9 @@ def save(result: Result) -> list[str]:
             figure.savefig(temporary, dpi=DPI, metadata=metadata)
     with atomic_file(files[".csv"]) as temporary:
         result.table.to_csv(temporary, index=False, float_format="%.6g")
+    if result.measured:
+        files = {MEASURED: result.experiment.file(MEASURED)} | files
+        result.measured.save(files[MEASURED])
     with atomic_file(files[".json"]) as temporary:
         made = [file for suffix, file in files.items() if suffix != ".json"]
         record = _provenance(result) | {"sha256": {file.name: sha256(file) for file in made}}
@@ -47,6 +54,7 @@ def _provenance(result: Result) -> dict[str, object]:
         "profile": experiment.profile,
         "overrides": published(experiment.overrides),
         "verdicts": [verdict.record() for verdict in result.verdicts],
+        "remarks": result.remarks,
         "training_seconds": sum(run.metrics["seconds"] for run in result.runs),
         "environment": environment(),
         "code": code_digest(),

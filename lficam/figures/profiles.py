@@ -86,7 +86,7 @@ PROFILES = {
         batch_factor=1 / 2,
         replaced={"imagenet": "imagenette"},
         changes={
-            **dict.fromkeys(("fig1", "fig3", "fig4"), _FROM_IMAGENET),
+            **dict.fromkeys(("fig1", "fig3", "fig4", "finetuned"), _FROM_IMAGENET),
             "catdog": _FROM_NOTHING | {"epochs": 50},
             "cifar10": {},
             "cifar100": {},  # 32 pixels already

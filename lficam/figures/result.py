@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lficam.figures.charts import Drawing, draw
 from lficam.figures.grid import Grid
+from lficam.figures.measured import Measured
 from lficam.figures.outcomes import outcomes
 from lficam.figures.plan import Experiment
 from lficam.figures.tables import readable
@@ -27,6 +28,8 @@ class Result:
     drawing: what it is drawn from. table: its numbers; a column of what the models share is added. verdicts: on the claims it can
         judge, maybe none.
     images: the pictures a grid shows, sample id -> (3, h, w) in [0, 1].
+    measured: what table and verdicts were made of, unless that is the maps of its runs. remarks: what else
+        came out, in sentences without their full stop.
     """
 
     experiment: Experiment
@@ -35,6 +38,8 @@ class Result:
     verdicts: tuple[Verdict, ...] = ()
     runs: tuple[Run, ...] = ()
     images: Mapping[str, Tensor] = field(default_factory=dict)
+    measured: Measured | None = None
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if shared := self.experiment.shared:
@@ -43,7 +48,8 @@ class Result:
     @property
     def says(self) -> list[str]:
         """What came out, in sentences."""
-        return outcomes([(self.experiment.source.split(", ")[0], verdict) for verdict in self.verdicts])
+        judged = outcomes([(self.experiment.source.split(", ")[0], verdict) for verdict in self.verdicts])
+        return judged + [f"{remark}." for remark in self.remarks]
 
     def draw(self) -> Figure:
         """The matplotlib figure, drawn anew."""

@@ -15,7 +15,9 @@ from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.verdicts import Free, Verdict, for_free, judge_stability, similar
 from lficam.metrics.intervals import Interval, pair_interval
+from lficam.metrics.similarity import THRESHOLD
 from lficam.metrics.stability import pair_matrix, pairwise_stability
+from lficam.model.cam import resize_map
 from lficam.model.methods import METHODS
 from lficam.training.runs import RunRecord
 
@@ -36,12 +38,14 @@ class Settings(NamedTuple):
 
     methods, pairs: method -> its models, and `pairwise_stability` of their maps; settings are named "1", "2", ...
     table: one row a setting, one for all settings and one for those of similar accuracy of each method. verdicts: C2, C3.
+    remarks: what else came out, in sentences without their full stop.
     """
 
     methods: Mapping[str, Models]
     pairs: Mapping[str, pd.DataFrame]
     table: pd.DataFrame
     verdicts: tuple[Verdict, ...]
+    remarks: tuple[str, ...]
 
 
 def judge_settings(experiment: Experiment, runs: Sequence[RunRecord]) -> Settings:
@@ -57,14 +61,16 @@ def judge_settings(experiment: Experiment, runs: Sequence[RunRecord]) -> Setting
     for method, verdict in verdicts.items():
         decided = (table["method"] == METHODS[method].title) & (table["setting"] == "similar")
         table.loc[decided, "verdict"] = f"{verdict.claim} {verdict.words}"
-    return Settings(methods, pairs, table, tuple(verdicts.values()))
+    titles = [models.title for models in methods.values()]
+    remarks = (_beside_accuracy(table, titles), _above_threshold(table, titles))
+    return Settings(methods, pairs, table, tuple(verdicts.values()), remarks)
 
 
 def settings_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
     """As Figures 5 and 6, without pictures: a heat map of the mean IoU between every two settings for each method."""
     settings = judge_settings(experiment, runs)
     drawing = _matrices(experiment, settings.methods, settings.pairs)
-    return Result(experiment, drawing, settings.table, settings.verdicts, tuple(runs))
+    return Result(experiment, drawing, settings.table, settings.verdicts, tuple(runs), remarks=settings.remarks)
 
 
 def pair_matrix_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
@@ -106,12 +112,13 @@ def _stability_table(experiment: Experiment, models: Models, pairs: pd.DataFrame
     accuracy = {str(k): run.metrics["test_accuracy"] for k, run in enumerate(models.runs, 1)}
     alike = similar(accuracy)
     pairs = pd.concat([pairs, coarse[coarse["metric"] == "iou"].assign(metric="iou_equal_map_size")])
+    on = (torch.stack([resize_map(cams, models.size) for cams in models.maps["cam"]]) > THRESHOLD).float().mean((1, 2, 3, 4))
     rows = []
-    for (setting, value), run in zip(accuracy.items(), models.runs, strict=True):
+    for (setting, value), run, above in zip(accuracy.items(), models.runs, on.tolist(), strict=True):
         of_setting = pairs[(pairs["a"] == setting) | (pairs["b"] == setting)]
         hyper = {key: getattr(run.config, key) for key in ("lr", "batch_size", "weight_decay")}
         row = {"method": models.title, "setting": setting, **hyper, "test_accuracy": value, "similar": setting in alike}
-        rows.append(row | _mean_metrics(of_setting) | {"seconds": run.metrics["seconds"]})
+        rows.append(row | _mean_metrics(of_setting) | {"above_threshold": above, "seconds": run.metrics["seconds"]})
     common = {
         "map": f"{cells[0]}x{cells[1]}",
         "published_iou_on_other_data": PUBLISHED_IOU.get((experiment.supplement_dataset, models.method)),
@@ -125,6 +132,26 @@ def _stability_table(experiment: Experiment, models: Models, pairs: pd.DataFrame
 
 def _mean_metrics(pairs: pd.DataFrame) -> dict[str, float]:
     return pairs.groupby("metric")["value"].mean().to_dict()
+
+
+def _beside_accuracy(table: pd.DataFrame, titles: Sequence[str]) -> str:
+    """IoU over all settings and over those of similar accuracy, beside the accuracies."""
+    parts = []
+    for title in titles:
+        rows = table[table["method"] == title].set_index("setting")
+        accuracy, (settings, alike) = rows["test_accuracy"].dropna(), rows.loc[["all", "similar"], "settings"]
+        part = f"{title} {rows.loc['all', 'iou']:.2f} over all {settings} settings"
+        if 1 < alike < settings:
+            part += f", {rows.loc['similar', 'iou']:.2f} over the {alike} of similar accuracy"
+        parts.append(f"{part}, test accuracy {100 * accuracy.min():.1f} to {100 * accuracy.max():.1f} %")
+    return f"Mean IoU between settings, beside how well the networks classify: {'; '.join(parts)}"
+
+
+def _above_threshold(table: pd.DataFrame, titles: Sequence[str]) -> str:
+    """How much of an image a method's maps cover, by setting: a raised background covers most of it."""
+    shares = {title: table.loc[table["method"] == title, "above_threshold"].dropna() for title in titles}
+    parts = [f"{', '.join(f'{100 * share:.0f}' for share in values)} % in {title}'s maps" for title, values in shares.items()]
+    return f"Above the threshold of 100/255 lies, by setting, a share of the image of {' and '.join(parts)}"
 
 
 class _Agreed(NamedTuple):

@@ -8,4 +8,5 @@
 - `photographs`: for maintainers: the trainings on photographs
 - `results`: what they leave in the repository, written and read
 - `judgement`: what they say
+- `check`: the committed numbers made again from what is committed beside them
 """

@@ -28,8 +28,7 @@ NOTE = (
     "other methods. It is reached unless the whole interval of the difference lies above 0, and never changes an outcome. What "
     "the models of a method share beside their training images stands in the tables; models that began with the same weights, and "
     "where their batch sizes are equal saw the images in the same order, may agree for that reason alone. The rules of the "
-    "verdicts were written before what they judge was computed; what was known by then stands with them. They stand with each "
-    "figure."
+    "verdicts were written before what they judge was computed; what was known by then stands beside them in `figures/claims.py`."
 )
 INTERVAL = "95 % interval (models)"
 
@@ -48,6 +47,7 @@ class Figure:
     """One figure, as its files tell it.
 
     label: such as "Figure 1". source: its data and profile. made: with which versions, hardware and trainings.
+    remarks: what came out beside the verdicts, in sentences without their full stop.
     current: whether this version of the library made it. picture, record: its PNG and its JSON, beside the report.
     """
 
@@ -57,6 +57,7 @@ class Figure:
     source: str
     table: Table
     verdicts: Sequence[Verdict]
+    remarks: Sequence[str]
     made: str
     current: bool
     picture: Path
@@ -74,7 +75,8 @@ class Report:
     def opening(self) -> list[str]:
         """What came out, in sentences."""
         made = [figure for figure in self.figures.values() if figure]
-        return outcomes([(figure.source.split(", ")[0], verdict) for figure in made for verdict in figure.verdicts])
+        judged = outcomes([(figure.source.split(", ")[0], verdict) for figure in made for verdict in figure.verdicts])
+        return judged + [f"{remark} ({figure.label})." for figure in made for remark in figure.remarks]
 
     def claims(self) -> Table:
         """One row for each verdict, in the order of the figures."""
@@ -128,6 +130,7 @@ def _figure(label: str, file: Path) -> Figure:
         source=record["source"],
         table=Table(text, [name for name in text if is_numeric_dtype(table[name]) and not is_bool_dtype(table[name])]),
         verdicts=[Verdict.from_record(verdict) for verdict in record["verdicts"]],
+        remarks=record.get("remarks", []),
         made=_made(record),
         current=record["code"] == code_digest(),
         picture=file.with_suffix(".png"),

@@ -13,6 +13,7 @@ from lficam.figures.experiments import COMPARISON, EXPERIMENTS
 from lficam.figures.folds import folds_figure, in_folds
 from lficam.figures.grid import DPI
 from lficam.figures.learning import learning_figure
+from lficam.figures.on_object import objects_figure
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.settings import settings_figure
@@ -20,8 +21,18 @@ from lficam.paths import atomic_file
 from lficam.reproduce.results import Training, read_trainings
 from lficam.training.runs import RunRecord
 
+PROFILE = "photos"
 VERDICTS = "verdicts.json"
 _CATDOG = EXPERIMENTS["extra2"]  # whose methods are trained on cats and dogs
+
+# Three seeds from ImageNet weights: what their maps have in common before training is what the weights give them.
+FINE_TUNED = replace(
+    EXPERIMENTS["extra8"],
+    stem="finetuned_stl10",
+    title="How alike are the maps of networks that start from the same weights?",
+    methods=("lfi-cam", "plain"),
+    seeds=3,
+)
 
 # How each is made: charts alone, since pictures would show the photographs.
 JUDGED: dict[str, tuple[Experiment, Callable[[Experiment, Sequence[RunRecord]], Result]]] = {
@@ -29,6 +40,8 @@ JUDGED: dict[str, tuple[Experiment, Callable[[Experiment, Sequence[RunRecord]], 
     "agreement_stl10": (EXPERIMENTS["extra1"], chance_figure),
     "seeds_stl10": (EXPERIMENTS["extra3"], chance_figure),
     "learning_stl10": (EXPERIMENTS["extra8"], learning_figure),
+    "objects_stl10": (replace(EXPERIMENTS["extra3"], title="Do the maps lie on the object?"), objects_figure),
+    FINE_TUNED.stem: (FINE_TUNED, learning_figure),
     "settings_catdog": (replace(COMPARISON, supplement_dataset="catdog", methods=_CATDOG.methods), settings_figure),
     "agreement_catdog": (_CATDOG, chance_figure),
     "folds_catdog": (replace(_CATDOG, title="Do explanations generalise, and tell right from wrong?"), folds_figure),

@@ -10,7 +10,7 @@ from typing import Any
 
 from lficam.errors import InputError, MissingDataError
 from lficam.figures.experiments import EXPERIMENTS, experiment
-from lficam.figures.outputs import SUFFIXES, code_digest
+from lficam.figures.outputs import MEASURED, SUFFIXES, code_digest
 from lficam.figures.plan import Experiment
 from lficam.paths import figures_dir, lock, notebooks_dir, runs_dir
 from lficam.provenance import sha256
@@ -130,12 +130,11 @@ def is_current(plan: Experiment, run_ids: Iterable[str]) -> bool:
     if not plan.file(".json").is_file() or not executed(plan).is_file():
         return False
     record = json.loads(plan.file(".json").read_text())
-    files = [plan.file(suffix) for suffix in SUFFIXES if suffix != ".json"]
     return (
         record["code"] == code_digest()
         and record.get("objects") == plan.objects
         and [run["sha256"] for run in record["runs"]] == [sha256(runs_dir() / id / "run.json") for id in run_ids]
-        and all(file.is_file() and sha256(file) == record["sha256"][file.name] for file in files)
+        and all((file := plan.folder / name).is_file() and sha256(file) == sha for name, sha in record["sha256"].items())
         and _cells(notebook(plan)) == _cells(executed(plan))
     )
 
@@ -174,5 +173,5 @@ def _remove(plans: Sequence[Experiment], run_ids: Iterable[str]) -> None:
             shutil.rmtree(runs_dir() / id, ignore_errors=True)
             shutil.rmtree(unfinished(id), ignore_errors=True)
     for plan in plans:
-        for suffix in SUFFIXES:
+        for suffix in (*SUFFIXES, MEASURED):
             plan.file(suffix).unlink(missing_ok=True)

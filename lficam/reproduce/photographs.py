@@ -5,38 +5,32 @@ Hours on two cores. A second call goes on where the first one ended; what is wri
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lficam.errors import InputError
 from lficam.figures.experiments import comparison, experiment
 from lficam.figures.folds import in_folds
 from lficam.paths import repository
-from lficam.reproduce.judgement import write_judgement
+from lficam.reproduce.judgement import FINE_TUNED, PROFILE, write_judgement
 from lficam.reproduce.results import write_training, written
 from lficam.training.config import RunConfig
 from lficam.training.runs import fit_or_load_all
 
-FINE_TUNED_SEEDS = 3
-PROFILE = "photos"
-FIVE_SEEDS = "STL10, five seeds of setting 1"  # the row whose maps are kept of all epochs
+FIVE_SEEDS, FROM_IMAGENET = "STL10, five seeds of setting 1", "STL10, from ImageNet weights"  # whose maps are kept of all epochs
 
 
 def trainings() -> dict[str, list[RunConfig]]:
     """What is trained, in the order of its worth, each by seed: what it is -> the configs."""
     cats_and_dogs = experiment("extra2", PROFILE).configs()
     shown = [config for figure in ("fig1", "fig3", "fig4") for config in experiment(figure, PROFILE).configs()]
-    lfi_cam = next(config for config in shown if (config.dataset, config.method) == ("stl10", "lfi-cam"))
     rows = {
         "STL10, five settings": comparison("stl10", PROFILE).configs(),
         FIVE_SEEDS: experiment("extra3", PROFILE).configs(),
         "Cat&Dog, five settings": cats_and_dogs,
         "Cat&Dog, five folds": in_folds(cats_and_dogs),
         "Figures 1, 3, 4, from ImageNet weights": shown,
-        "STL10, from ImageNet weights": [
-            lfi_cam.model_copy(update={"method": method, "seed": lfi_cam.seed + n})
-            for method in ("lfi-cam", "plain")
-            for n in range(FINE_TUNED_SEEDS)
-        ],
+        FROM_IMAGENET: replace(FINE_TUNED, profile=PROFILE).configs(),
     }
     return {name: sorted(configs, key=lambda config: config.seed) for name, configs in rows.items()}
 
@@ -52,7 +46,7 @@ def train_and_write(rows: Mapping[str, Sequence[RunConfig]], with_epochs: set[st
             if config.run_id() not in written(target):
                 print(f"{name}: {number} of {len(configs)}", flush=True)
                 (run,) = fit_or_load_all([config], epochs=True)
-                write_training(run, target, all_epochs=run.id in with_epochs)
+                write_training(run, target, epochs=None if run.id in with_epochs else (0,))
     for target in {folder / config.dataset for configs in rows.values() for config in configs}:
         write_judgement(target, PROFILE)
 
@@ -63,7 +57,8 @@ def main() -> None:
         sys.exit("lficam: the results belong to a checkout of the repository")
     try:
         rows = trainings()
-        train_and_write(rows, {config.run_id() for config in rows[FIVE_SEEDS]}, root / "figures" / "results")
+        learning = {config.run_id() for name in (FIVE_SEEDS, FROM_IMAGENET) for config in rows[name]}
+        train_and_write(rows, learning, root / "figures" / "results")
     except InputError as error:
         sys.exit(f"lficam: {error}")
 

@@ -1,11 +1,13 @@
 """Maintainers only, `make reference`: remake what is committed.
 
-`figures/reference/` gets the embedded figures and one figure of synthetic maps; the notebooks get the outputs of an embedded run.
+`figures/reference/` gets the embedded figures, what they were made of (`lficam.reproduce.check` makes their numbers again) and one
+figure of synthetic maps; the notebooks get the outputs of an embedded run.
 The tests compare with these files and never write them.
 """
 
 import shutil
 import sys
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import nbformat
@@ -14,9 +16,11 @@ from nbclient import NotebookClient
 
 from lficam.figures.experiments import EXPERIMENTS, experiment
 from lficam.figures.grid import DPI, Grid, Panel, draw_grid, rounded
-from lficam.figures.outputs import SUFFIXES
+from lficam.figures.outputs import MEASURED, SUFFIXES
 from lficam.paths import atomic_folder, repository
+from lficam.reproduce.check import FROM_MAPS, TRAININGS
 from lficam.reproduce.notebooks import QUIET, make_figures
+from lficam.reproduce.results import write_training
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -52,14 +56,31 @@ def main() -> None:
         sys.exit(f"lficam: {outcome.failed}")
     notebooks = {file: _executed(file) for file in sorted((root / "notebooks").glob("*.ipynb"))}
     with atomic_folder(root / "figures" / "reference") as target:
-        for name in EXPERIMENTS:
-            for suffix in SUFFIXES:
-                if suffix != ".pdf":  # the same picture again
-                    shutil.copy(experiment(name).file(suffix), target)
+        for plan in map(experiment, EXPERIMENTS):
+            for suffix in (*SUFFIXES, MEASURED):
+                if suffix != ".pdf" and plan.file(suffix).is_file():  # the same picture again; of some only maps were measured
+                    shutil.copy(plan.file(suffix), target)
+        _write_trainings(target / TRAININGS)
         shutil.copy(outcome.report, target)
         draw_grid(*synthetic()).savefig(target / "synthetic.png", dpi=DPI)
     for file, content in notebooks.items():
         nbformat.write(content, file)
+
+
+def _write_trainings(folder: Path) -> None:
+    """The maps of the trainings whose agreement the figures show, of untrained networks where settings share their seed."""
+    runs, learning, untrained = {}, set(), defaultdict(set)
+    for plan in map(experiment, FROM_MAPS):
+        models = Counter()  # of each method so far
+        for run in plan.runs():
+            runs[run.id] = run
+            if plan.own_starts:
+                learning.add(run.id)
+            else:
+                untrained[run.id].add(models[run.config.method])
+            models[run.config.method] += 1
+    for id, run in runs.items():
+        write_training(run, folder / run.config.dataset, None if id in learning else (), sorted(untrained[id]))
 
 
 def _executed(file: Path) -> nbformat.NotebookNode:

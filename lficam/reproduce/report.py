@@ -15,13 +15,14 @@ def write_report(folder: Path, profile: str) -> Path:
     """
     report = gather(folder, profile)
     target = folder / "REPORT.md"
-    for file, text in ((target, _markdown(report)), (folder / "report.html", render(report))):
+    for file, text in ((target, as_markdown(report)), (folder / "report.html", render(report))):
         with atomic_file(file) as temporary:
             temporary.write_text(text)
     return target
 
 
-def _markdown(report: Report) -> str:
+def as_markdown(report: Report) -> str:
+    """The text of `REPORT.md`."""
     claims = report.claims()
     lines = [f"# {report.title}", ""]
     if claims.text.empty:
@@ -46,6 +47,7 @@ def _figure(figure: Figure) -> list[str]:
         _table(figure.table),
         "",
         *(verdicts or ["This figure judges no claim."]),
+        *(f"- {remark}." for remark in figure.remarks),
         "",
         f"Made with {figure.made}{version}. Everything else: [`{figure.record.name}`]({figure.record.name}).",
     ]

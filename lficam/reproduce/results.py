@@ -6,7 +6,7 @@ in 8, and what it said of the images.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lficam.data.samples import shuffled
 from lficam.errors import InputError
+from lficam.figures.explanations import anyones_maps
+from lficam.metrics import map_names
+from lficam.metrics.localisation import localisation
 from lficam.paths import atomic_file
 from lficam.provenance import hardware
 from lficam.training.config import RunConfig, published
-from lficam.training.kept_maps import KeptMaps, as_levels, as_maps
+from lficam.training.kept_maps import FINAL_IMAGES, KeptMaps, as_levels, as_maps
 from lficam.training.runs import Run, RunRecord, record_of
 
 if TYPE_CHECKING:
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
 RUNS, TABLE, IMAGES = "runs.json", "trainings.csv", "images.csv"
 _NAMES = ["split", "id", "label"]  # columns of `images.csv`; all others of a model's answers are numbers, kept beside its maps
-_EPOCH = "epoch "
+_EPOCH, _UNTRAINED = "epoch ", "untrained "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +39,26 @@ class Training(RunRecord):
     """One training, as the repository keeps it: `Run` without its model.
 
     kept: as `Run.kept`; of a fold, the training images alone.
-    epoch_maps: as `Run.epoch_maps`; maybe of epoch 0 alone.
+    epoch_maps: as `Run.epoch_maps`; maybe of epoch 0 alone, or none.
+    of_untrained: number -> the maps of `Run.untrained_maps`, where its comparison needs them.
     """
 
     kept: KeptMaps
     epoch_maps: dict[int, Tensor]
+    of_untrained: dict[int, Tensor]
+
+    def untrained_maps(self, number: int = 0) -> Tensor:
+        """As `Run.untrained_maps`. Raises KeyError if they were not kept."""
+        return self.of_untrained[number]
 
 
-def write_training(run: Run, folder: Path, all_epochs: bool = False) -> None:
-    """Add a run to a folder, or write it anew. all_epochs: keep the maps of all of its epochs that there are, not of 0 alone.
+def write_training(run: Run, folder: Path, epochs: Sequence[int] | None = (0,), untrained: Sequence[int] = ()) -> None:
+    """Add a run to a folder, or write it anew.
 
-    ABN's mean feature map, which nothing is compared with, is left out; and of a fold all maps but that of the true class.
+    epochs: of which its maps are kept, None of all that there are. untrained: numbers of the untrained networks
+    (`Run.untrained_maps`) whose maps are kept.
+    ABN's mean feature map, which nothing is compared with, is left out; and of a fold all maps but that of the true class. Of a
+    LFI-CAM energy and pointing of its mean feature map and of maps that anyone can draw stand among the answers.
     Raises InputError if the maps of the folder's other runs are of other images.
     """
     split = _split_of(run.config)
@@ -56,9 +69,12 @@ def write_training(run: Run, folder: Path, all_epochs: bool = False) -> None:
     tensors["predicted"] = torch.tensor([run.classes.index(name) for name in answers["predicted"]], dtype=torch.int16)
     for name in answers.columns.drop([*_NAMES, "predicted"]):
         tensors[name] = torch.tensor(answers[name].to_numpy(), dtype=torch.float32)
-    for epoch, maps in run.epoch_maps.items():
-        if epoch == 0 or all_epochs:
-            tensors[f"{_EPOCH}{epoch}"] = as_levels(maps, torch.uint8)
+    for name, values in _on_objects(run).items():
+        tensors[name] = values.float().clone()  # two may be one tensor
+    for epoch in run.epoch_maps if epochs is None else epochs:
+        tensors[f"{_EPOCH}{epoch}"] = as_levels(run.epoch_maps[epoch], torch.uint8)
+    for number in untrained:
+        tensors[f"{_UNTRAINED}{number}"] = as_levels(run.untrained_maps(number), torch.uint8)
     with atomic_file(folder / f"{run.id}.safetensors") as temporary:
         save_file({name: values.contiguous() for name, values in tensors.items()}, temporary)
     records = dict(sorted({**_records(folder), run.id: _record(run)}.items()))
@@ -94,6 +110,15 @@ def table_of(records: Mapping[str, Any]) -> "pd.DataFrame":
 def written(folder: Path) -> set[str]:
     """The ids of a folder's trainings."""
     return set(_records(folder))
+
+
+def _on_objects(run: Run) -> dict[str, Tensor]:
+    """ "<metric> of <map>" -> (N,) of a LFI-CAM where there are masks: its mean feature map, and maps that anyone can draw."""
+    if run.config.method != "lfi-cam" or run.config.fold:
+        return {}
+    masks, mean_features = run.masks(shuffled(len(run.dataset.test))[:FINAL_IMAGES]), run.kept.maps["mean_features"]
+    found = {map_names.MEAN_WITH_FIN: localisation(mean_features, masks)} | anyones_maps(masks)
+    return {f"{metric} of {name}": values for name, scores in found.items() for metric, values in scores.items()}
 
 
 def _split_of(config: RunConfig) -> str:
@@ -139,8 +164,12 @@ def _training(id: str, record: dict[str, Any], images: "pd.DataFrame", folder: P
     about = record_of(id, record)
     tensors = load_file(folder / f"{id}.safetensors")
     maps = {name: as_maps(tensors.pop(name)) for name, values in list(tensors.items()) if values.dtype == torch.uint16}
-    epochs = {int(name.removeprefix(_EPOCH)): as_maps(tensors.pop(name)) for name in list(tensors) if name.startswith(_EPOCH)}
+    numbered = {
+        kind: {int(name.removeprefix(kind)): as_maps(tensors.pop(name)) for name in sorted(tensors) if name.startswith(kind)}
+        for kind in (_EPOCH, _UNTRAINED)
+    }
     answers = images[images["split"] == _split_of(about.config)].reset_index(drop=True)
     answers["predicted"] = [about.classes[number] for number in tensors.pop("predicted").tolist()]
     answers = answers.assign(**{name: values.numpy() for name, values in tensors.items()})
-    return Training(kept=KeptMaps(maps, answers), epoch_maps=dict(sorted(epochs.items())), **vars(about))
+    epochs = dict(sorted(numbered[_EPOCH].items()))
+    return Training(kept=KeptMaps(maps, answers), epoch_maps=epochs, of_untrained=numbered[_UNTRAINED], **vars(about))

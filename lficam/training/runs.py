@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from lficam.data.augmentation import normalize
 from lficam.data.datasets import load_dataset, sources_of
 from lficam.data.own_data import is_registered_dataset
-from lficam.data.samples import Dataset, without_fold
+from lficam.data.samples import Dataset, shuffled, without_fold
 from lficam.errors import InputError
+from lficam.model.devices import on_best_device
 from lficam.model.initialization import initialize
 from lficam.model.metadata import Metadata
 from lficam.model.methods import METHODS
@@ -31,8 +32,18 @@ from lficam.progress import Progress
 from lficam.provenance import environment
 from lficam.training.checkpoint import Record
 from lficam.training.config import RunConfig, describe
-from lficam.training.explain import Explained, Trained, explain_samples
-from lficam.training.kept_maps import EpochMaps, KeptMaps, has_epochs, keep_maps, load_epochs, load_maps
+from lficam.training.explain import BATCH, Explained, Trained, explain_batches, explain_samples
+from lficam.training.kept_maps import (
+    EPOCH_IMAGES,
+    EpochMaps,
+    KeptMaps,
+    as_levels,
+    as_maps,
+    has_epochs,
+    keep_maps,
+    load_epochs,
+    load_maps,
+)
 from lficam.training.loop import build_model, train
 from lficam.training.parallel import fit_in_workers
 from lficam.training.tracking import tracking
@@ -132,6 +143,14 @@ class Run(RunRecord, Trained):
             torch.default_generator.manual_seed(seed)
             initialize(model)
         return model.eval()
+
+    def untrained_maps(self, number: int = 0) -> Tensor:
+        """The maps of that network, in the levels and of the images of `epoch_maps`, (n, 1, u, v)."""
+        shown = shuffled(len(self.dataset.test))[:EPOCH_IMAGES]
+        network = self.untrained(number)
+        with on_best_device(network) as device:
+            cams = explain_batches(network, (part.to(device) for part in self.inputs(shown).split(BATCH))).cam
+        return as_maps(as_levels(cams, torch.uint8))
 
 
 def fit_or_load(config: RunConfig) -> Run:

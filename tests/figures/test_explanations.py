@@ -168,7 +168,7 @@ def test_the_verdicts_follow_from_the_table(outcome, name):
         assert verdict["outcome"] == expected.outcome
         assert verdict["reason"].startswith(expected.reason)  # then what comes for free
         assert own.loc["similar", "verdict"] == f"{claim} {Verdict.from_record(verdict).words}"
-        mean, low, high = verdict["measured"]
+        mean, low, high, _ = verdict["measured"]
         assert low <= mean <= high
         assert mean == pytest.approx(iou, abs=1e-5)
 

@@ -6,7 +6,8 @@ from helpers import untrained_run
 
 from lficam.figures.architecture import fin_share
 from lficam.figures.experiments import experiment
-from lficam.figures.fin_worth import importance_figure
+from lficam.figures.fin_worth import importance_figure, judge_importance
+from lficam.figures.measured import Measured
 from lficam.metrics.importance import effective_channels
 from lficam.metrics.localisation import localisation
 
@@ -17,8 +18,13 @@ def runs():
 
 
 @pytest.fixture(scope="module")
-def result(runs):
-    return importance_figure(experiment("extra7"), [untrained_run("abn"), *runs])
+def without():
+    return [untrained_run("lfi-cam-without-fin", seed) for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def result(runs, without):
+    return importance_figure(experiment("extra7"), [untrained_run("abn"), *without, *runs])
 
 
 def rows(result, seed="all"):
@@ -53,9 +59,33 @@ def test_its_questions_are_the_differences_of_its_rows(result):
     assert e8.measured.mean == pytest.approx(table.loc["learned", "accuracy"] - table.loc["uniform", "accuracy"], abs=1e-5)
 
 
-def test_without_masks_the_energy_is_not_measured(runs, monkeypatch):
+def test_what_training_with_the_fin_is_worth_is_said_beside_it(runs, without, result):
+    accuracy = [torch.tensor([run.explained.accuracy(run.dataset.test.labels) for run in own]) for own in (runs, without)]
+    row = rows(result).loc["trained without FIN"]
+    assert row["accuracy"] == pytest.approx(accuracy[1].mean().item(), abs=1e-6)
+    assert row[["energy", "effective_channels"]].isna().all()
+    (remark,) = result.remarks
+    assert f"accuracy is {accuracy[0].mean():.3f} against {accuracy[1].mean():.3f}" in remark
+    assert f"difference of {(accuracy[0] - accuracy[1]).mean():.2f} [" in remark
+    assert "2 seeds" in remark
+
+
+def planted(with_fin, without):
+    accuracy = {"learned": with_fin, "uniform": with_fin, "trained without FIN": without}
+    values = {kind: {"accuracy": torch.tensor(correct)} for kind, correct in accuracy.items()}
+    return judge_importance(Measured(values, list("abcd"), [0, 1])).remarks[0]
+
+
+def test_a_difference_counts_if_all_of_its_interval_does():
+    all_right, all_wrong = [[1.0] * 4] * 2, [[0.0] * 4] * 2
+    assert "more with it" in planted(all_right, all_wrong)
+    assert "less with it" in planted(all_wrong, all_right)
+    assert "which may be chance" in planted([[1.0, 0.0, 1.0, 0.0]] * 2, [[0.0, 1.0, 0.0, 1.0]] * 2)
+
+
+def test_without_masks_the_energy_is_not_measured(runs, without):
     blind = []
-    for run in runs:
+    for run in [*runs, *without]:
         other = replace(run)
         other.__dict__["dataset"] = replace(run.dataset, test=replace(run.dataset.test, objects=None))
         blind.append(other)

@@ -28,7 +28,7 @@ def equal(maps, others):
 @pytest.mark.parametrize("method", ["lfi-cam", "abn", "plain"])
 def test_what_is_written_is_what_the_run_keeps(method, tmp_path):
     run = fit_or_load(config(method=method))
-    write_training(run, tmp_path / "left", all_epochs=True)
+    write_training(run, tmp_path / "left", epochs=None)
     shutil.rmtree(runs_dir())  # nothing of it is needed to read
     (training,) = read_trainings(tmp_path / "left")
     expected = {name: maps for name, maps in run.kept.maps.items() if (method, name) != ("abn", "mean_features")}
@@ -42,7 +42,7 @@ def test_what_is_written_is_what_the_run_keeps(method, tmp_path):
 
 def test_the_maps_of_its_epochs_are_the_runs(tmp_path):
     run = fit_or_load(config())
-    write_training(run, tmp_path / "left", all_epochs=True)
+    write_training(run, tmp_path / "left", epochs=None)
     write_training(run, tmp_path / "first")
     (training,), (of_first,) = read_trainings(tmp_path / "left"), read_trainings(tmp_path / "first")
     assert equal(training.epoch_maps, run.epoch_maps)
