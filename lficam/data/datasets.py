@@ -201,14 +201,19 @@ def dataset_info(name: str) -> DatasetInfo:
     return DATASETS[name]
 
 
-def title_of(name: str, folder: str | None = None) -> str:
-    """How pictures and tables name a data set; with how many images there are, where they may be a part of it."""
+def title_of(name: str, folder: str | None = None, images: tuple[int, int] | None = None) -> str:
+    """How pictures and tables name a data set; with how many images there are, where they may be a part of it.
+
+    images: to train and to test, if that is known already; else they are counted where they lie.
+    """
     info, root = dataset_info(name), data_folder(name, folder)
-    if info.listing is None or not (root / "train").is_dir():
+    if info.listing is None or not (images or (root / "train").is_dir()):
         return info.title
-    ids = info.listing(root)
-    train = sum(id.startswith("train/") for id in ids)
-    return f"{info.title} ({train:,} + {len(ids) - train:,} photographs)"
+    if images is None:
+        ids = info.listing(root)
+        train = sum(id.startswith("train/") for id in ids)
+        images = train, len(ids) - train
+    return f"{info.title} ({images[0]:,} + {images[1]:,} photographs)"
 
 
 def data_folder(name: str, folder: str | None = None) -> Path:

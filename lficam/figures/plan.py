@@ -31,6 +31,7 @@ class Experiment:
     methods, settings, seeds: each method is trained with the first `settings` of SETTINGS, each of these with so many seeds.
     shown: how many test images are in the picture. judged: how many its numbers are measured on, at most; 0 for
         all, or where maps are compared for those that a run keeps (`kept_maps`).
+    images: how many there are to train and to test, where they are not at hand to be counted.
     """
 
     stem: str
@@ -45,6 +46,7 @@ class Experiment:
     judged: int = 0
     profile: str = "embedded"
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    images: tuple[int, int] | None = None
 
     @property
     def name(self) -> str:
@@ -77,7 +79,7 @@ class Experiment:
     @property
     def source(self) -> str:
         """What every picture says of itself: data set, profile, and what was changed in it."""
-        parts = [title_of(self.dataset, self.overrides.get("data")) + self._part_of_it()] if self.methods else []
+        parts = [title_of(self.dataset, self.overrides.get("data"), self.images) + self._part_of_it()] if self.methods else []
         parts.append(f"{self.profile} profile")
         changed = [f"{key}={value}" for key, value in published(self.overrides).items()]
         if changed:

@@ -25,7 +25,7 @@ from lficam.figures.result import Result
 from lficam.figures.settings import Settings, judge_settings
 from lficam.figures.trust import judge_faithfulness, judge_sanity
 from lficam.reproduce.findings import gather
-from lficam.reproduce.judgement import PROFILE, VERDICTS, judge_trainings
+from lficam.reproduce.judgement import PAGE, PROFILE, VERDICTS, judge_trainings, page_of, verdicts_of
 from lficam.reproduce.report import as_markdown
 from lficam.reproduce.results import RUNS, TABLE, read_trainings, table_of
 from lficam.training.runs import RunRecord
@@ -88,13 +88,12 @@ def check_reference(folder: Path, names: Sequence[str] = tuple(EXPERIMENTS), pro
 def check_results(folder: Path, profile: str) -> Iterator[str]:
     """The same of the trainings in a folder, as `make results` writes it."""
     yield from _of_table(folder / TABLE, table_of(json.loads((folder / RUNS).read_text())))
-    verdicts = {}
-    for result in judge_trainings(read_trainings(folder), profile):
-        stem = result.experiment.stem
-        yield from _of_table(folder / f"{stem}.csv", result.table)
-        verdicts[stem] = {"says": result.says, "verdicts": [verdict.record() for verdict in result.verdicts]}
-    committed = json.loads((folder / VERDICTS).read_text()) if (folder / VERDICTS).is_file() else {}
-    yield from _differences(committed, verdicts, VERDICTS)
+    results = list(judge_trainings(read_trainings(folder), profile))
+    for result in results:
+        yield from _of_table(folder / f"{result.experiment.stem}.csv", result.table)
+    if results:
+        yield from _differences(json.loads((folder / VERDICTS).read_text()), verdicts_of(results), VERDICTS)
+        yield from _differences((folder / PAGE).read_text().splitlines(), page_of(results).splitlines(), PAGE)
 
 
 def _made_again(plan: Experiment, folder: Path) -> Result | Settings | Judged:

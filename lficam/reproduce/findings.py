@@ -13,7 +13,8 @@ from lficam.errors import InputError
 from lficam.figures.claims import QUANTITIES, STATEMENTS
 from lficam.figures.experiments import EXPERIMENTS
 from lficam.figures.outcomes import outcomes
-from lficam.figures.outputs import SUFFIXES, code_digest
+from lficam.figures.outputs import code_digest
+from lficam.figures.result import Result
 from lficam.figures.tables import readable
 from lficam.figures.verdicts import Verdict
 from lficam.metrics.intervals import Interval
@@ -30,6 +31,7 @@ NOTE = (
     "where their batch sizes are equal saw the images in the same order, may agree for that reason alone. The rules of the "
     "verdicts were written before what they judge was computed; what was known by then stands beside them in `figures/claims.py`."
 )
+_READ = (".png", ".csv", ".json")  # of a figure's files
 INTERVAL = "95 % interval (models)"
 
 
@@ -75,8 +77,8 @@ class Report:
     def opening(self) -> list[str]:
         """What came out, in sentences."""
         made = [figure for figure in self.figures.values() if figure]
-        judged = outcomes([(figure.source.split(", ")[0], verdict) for figure in made for verdict in figure.verdicts])
-        return judged + [f"{remark} ({figure.label})." for figure in made for remark in figure.remarks]
+        judged = [(f"{figure.label}, {figure.source.split(', ')[0]}", verdict) for figure in made for verdict in figure.verdicts]
+        return outcomes(judged) + [f"{remark} ({figure.label})." for figure in made for remark in figure.remarks]
 
     def claims(self) -> Table:
         """One row for each verdict, in the order of the figures."""
@@ -112,23 +114,40 @@ def gather(folder: Path, profile: str) -> Report:
     for name, plan in EXPERIMENTS.items():
         label = name.replace("table", "Table ").replace("fig", "Figure ").replace("extra", "Extra figure ")
         file = folder / f"{plan.stem}.json"
-        whole = all(file.with_suffix(suffix).is_file() for suffix in SUFFIXES)
+        whole = all(file.with_suffix(suffix).is_file() for suffix in _READ)
         figures[f"{label}. {plan.title}"] = _figure(label, file) if whole else None
     if not any(figures.values()):
         raise InputError(f"there is no figure in {folder}: `lficam figures` makes them")
     return Report(f"LFI-CAM's supplementary material, {profile} profile", figures)
 
 
+def figure_of(result: Result, label: str, picture: Path, record: Path) -> Figure:
+    """The same of a figure that has just been made, whose picture and record lie beside the report."""
+    runs = [{"metrics": run.metrics, "environment": run.environment, "data": run.data} for run in result.runs]
+    seconds = sum(run.metrics["seconds"] for run in result.runs)
+    return Figure(
+        label=label,
+        title=result.experiment.title,
+        caption=result.experiment.caption,
+        source=result.experiment.source,
+        table=_table(result.table),
+        verdicts=result.verdicts,
+        remarks=result.remarks,
+        made=_made({"environment": result.runs[0].environment, "runs": runs, "training_seconds": seconds}),
+        current=True,
+        picture=picture,
+        record=record,
+    )
+
+
 def _figure(label: str, file: Path) -> Figure:
     record = json.loads(file.read_text())
-    table = pd.read_csv(file.with_suffix(".csv"))
-    text = readable(table)
     return Figure(
         label=label,
         title=record["title"],
         caption=record["caption"],
         source=record["source"],
-        table=Table(text, [name for name in text if is_numeric_dtype(table[name]) and not is_bool_dtype(table[name])]),
+        table=_table(pd.read_csv(file.with_suffix(".csv"))),
         verdicts=[Verdict.from_record(verdict) for verdict in record["verdicts"]],
         remarks=record.get("remarks", []),
         made=_made(record),
@@ -136,6 +155,11 @@ def _figure(label: str, file: Path) -> Figure:
         picture=file.with_suffix(".png"),
         record=file,
     )
+
+
+def _table(table: pd.DataFrame) -> Table:
+    text = readable(table)
+    return Table(text, [name for name in text if is_numeric_dtype(table[name]) and not is_bool_dtype(table[name])])
 
 
 def _made(record: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What the trainings on photographs say: charts, tables and verdicts, from what they left in `figures/results`.
+"""What the trainings on photographs say: charts, tables, verdicts and a page, from what they left in `figures/results`.
 
 No training, no model and no photograph is needed. A chart is made as soon as all of its trainings are there.
 """
@@ -18,11 +18,13 @@ from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.settings import settings_figure
 from lficam.paths import atomic_file
+from lficam.reproduce.findings import Report, figure_of
+from lficam.reproduce.report import as_markdown
 from lficam.reproduce.results import Training, read_trainings
 from lficam.training.runs import RunRecord
 
 PROFILE = "photos"
-VERDICTS = "verdicts.json"
+VERDICTS, PAGE = "verdicts.json", "README.md"
 _CATDOG = EXPERIMENTS["extra2"]  # whose methods are trained on cats and dogs
 
 # Three seeds from ImageNet weights: what their maps have in common before training is what the weights give them.
@@ -51,8 +53,9 @@ JUDGED: dict[str, tuple[Experiment, Callable[[Experiment, Sequence[RunRecord]], 
 def judge_trainings(trainings: Sequence[Training], profile: str) -> Iterator[Result]:
     """What can be made of them; each is named by its stem, a key of JUDGED."""
     by_config = {training.config: training for training in trainings}
+    images = tuple(max(training.data[split] for training in trainings) for split in ("train", "test"))  # a fold has fewer
     for stem, (plan, make) in JUDGED.items():
-        experiment = replace(plan, stem=stem, profile=profile)
+        experiment = replace(plan, stem=stem, profile=profile, images=images)
         configs = experiment.configs()
         if make is folds_figure:
             configs = in_folds(configs)
@@ -61,16 +64,38 @@ def judge_trainings(trainings: Sequence[Training], profile: str) -> Iterator[Res
 
 
 def write_judgement(folder: Path, profile: str) -> list[str]:
-    """Write a chart, a table and the verdicts for all that the trainings in a folder can say; returns their stems."""
-    verdicts = {}
-    for result in judge_trainings(read_trainings(folder), profile):
+    """Write a chart, a table and the verdicts for all that the trainings in a folder can say, and a page on all of it.
+
+    Returns the stems of what could be said.
+    """
+    results = list(judge_trainings(read_trainings(folder), profile))
+    for result in results:
         stem = result.experiment.stem
         with atomic_file(folder / f"{stem}.png") as temporary:
             result.draw().savefig(temporary, dpi=DPI, format="png")
         with atomic_file(folder / f"{stem}.csv") as temporary:
             result.table.to_csv(temporary, index=False, float_format="%.6g")
-        verdicts[stem] = {"says": result.says, "verdicts": [verdict.record() for verdict in result.verdicts]}
-    if verdicts:
+    if results:
         with atomic_file(folder / VERDICTS) as temporary:
-            temporary.write_text(json.dumps(verdicts, indent=1, ensure_ascii=False) + "\n")
-    return list(verdicts)
+            temporary.write_text(json.dumps(verdicts_of(results), indent=1, ensure_ascii=False) + "\n")
+        with atomic_file(folder / PAGE) as temporary:
+            temporary.write_text(page_of(results))
+    return [result.experiment.stem for result in results]
+
+
+def verdicts_of(results: Sequence[Result]) -> dict[str, object]:
+    """What `verdicts.json` holds: stem -> sentences and verdicts."""
+    return {
+        result.experiment.stem: {"says": result.says, "verdicts": [verdict.record() for verdict in result.verdicts]}
+        for result in results
+    }
+
+
+def page_of(results: Sequence[Result]) -> str:
+    """What came out, in sentences, then every verdict, then every chart and table, in Markdown."""
+    figures = {}
+    for result in results:
+        plan = result.experiment
+        label = plan.stem.split("_")[0].capitalize()
+        figures[f"{label}: {plan.title}"] = figure_of(result, label, Path(f"{plan.stem}.png"), Path(f"{plan.stem}.csv"))
+    return as_markdown(Report(f"What the trainings on {results[0].experiment.source.split(', ')[0]} say", figures))
