@@ -5,20 +5,19 @@ from pathlib import Path
 import pytest
 import tiny_runs
 import torch
-from helpers import REFERENCE, file_of
+from helpers import file_of, reference_now
 
 from lficam.explorer.gallery import browse, network_of
 from lficam.explorer.state import State
 from lficam.figures.experiments import EXPERIMENTS, experiment
 from lficam.figures.plan import Experiment
-from lficam.provenance import sha256
 from lficam.reproduce.notebooks import Outcome, make_figures
 
 
 @pytest.fixture(scope="session")
 def reference_before() -> dict[str, str]:
     """Checksums of the committed reference before any figure is made."""
-    return {file.name: sha256(file) for file in REFERENCE.iterdir()}
+    return reference_now()
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from lficam.figures.charts import Bars, Chart, Dots, Lines
 from lficam.figures.grid import Grid, Panel
 from lficam.figures.plan import Experiment
 from lficam.paths import figures_dir, repository
+from lficam.provenance import sha256
 from lficam.training.config import RunConfig
 from lficam.training.explain import Explained
 from lficam.training.kept_maps import KeptMaps
@@ -27,6 +28,11 @@ from lficam.training.runs import Run
 
 REFERENCE = repository() / "figures" / "reference"  # written by `make reference` alone
 BOUNDS = repository() / "tests" / "embedded_bounds.csv"  # written by tests/measure_bounds.py alone
+
+
+def reference_now() -> dict[str, str]:
+    """Path -> checksum of every file of the committed reference."""
+    return {file.relative_to(REFERENCE).as_posix(): sha256(file) for file in REFERENCE.rglob("*") if file.is_file()}
 
 
 def file_of(plan: Experiment, suffix: str) -> Path:
@@ -186,7 +192,7 @@ def untrained_run(method, seed=0, images=12, accuracy=0.8, **setting):
         history=[],
         metrics=metrics,
         environment={},
-        data={},
+        data={"train": images, "test": images, "unreadable": {}},
         classes=data.classes,
         mean=data.mean,
         std=data.std,

@@ -65,7 +65,11 @@ def chance_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
     rows = [row for method, one in compared.items() for row in _rows(models[method].title, one, sources)]
     rows += _rows_of_plain(models["plain"], sources)
     rows += _rows("LFI-CAM - ABN", over_abn, sources) + _rows("LFI-CAM - plain", over_plain, sources)
-    table = pd.DataFrame(rows)
+    over_features = _over_mean_features(models)
+    row = rows[0] | {"compared": "LFI-CAM - plain's mean feature map: same image"}
+    for metric, values in over_features.items():
+        row |= with_interval(metric, pair_interval(values, sources))
+    table = pd.DataFrame([*rows, row])
     chart = Chart(experiment.title, experiment.source, _panels(table, models, compared), _footnote(experiment, models["lfi-cam"]))
     question, verdicts = ("E1" if experiment.settings > 1 else "E2"), []
     verdicts.append(judge(question, pair_interval(over_abn.pairs["iou"], sources), free=_free(over_abn, "iou", sources)))
@@ -75,7 +79,7 @@ def chance_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
         gain = ours.than_untrained()
         verdicts.append(judge_both("E9", {metric: _pairs(values, sources) for metric, values in gain.items()}))
     verdicts += _against_plain(over_plain, models, sources)
-    return Result(experiment, chart, table, tuple(verdicts), tuple(runs), remarks=(_by_threshold(compared),))
+    return Result(experiment, chart, table, tuple(verdicts), tuple(runs), remarks=_remarks(compared, over_features, sources))
 
 
 def _compare(models: Models, cells: int) -> Compared:
@@ -102,6 +106,32 @@ def _curves(shown: Tensor, sources: Sequence[str]) -> dict[str, list[float]]:
         same.append(pairwise_stability(named, threshold=threshold, metrics=["iou"])["value"].mean())
         different.append(torch.stack([different_images(cams, sources, threshold).mean() for cams in shown]).mean().item())
     return {"same image": same, "different images": different}
+
+
+def _over_mean_features(models: Mapping[str, Models]) -> dict[str, Tensor]:
+    """Metric -> (S, S, N): LFI-CAM's maps less the plain network's mean feature maps, which know no class either."""
+    maps = {"lfi-cam": models["lfi-cam"].own, "plain": models["plain"].maps["mean_features"]}
+    pairs = {method: pair_values(one, models["lfi-cam"].size, OF_UNTRAINED) for method, one in maps.items()}
+    return {metric: values - pairs["plain"][metric] for metric, values in pairs["lfi-cam"].items()}
+
+
+def _remarks(compared: Mapping[str, Compared], over_features: Mapping[str, Tensor], sources: Sequence[str]) -> tuple[str, ...]:
+    """What other measures, fewer models and other counterparts say of the same question."""
+    ours, over_abn = compared["lfi-cam"], compared["lfi-cam"].more_than(compared["abn"])
+    names = {"iou": "IoU", "iou_equal_map_size": "IoU at equal map size", "top_overlap": "overlap of the highest tenths"}
+    by_metric = [f"{name} {pair_interval(over_abn.pairs[metric], sources)}" for metric, name in names.items()]
+    alike = torch.tensor(over_abn.similar)
+    if 2 < len(alike) < len(over_abn.pairs["iou"]):
+        agreed = pair_interval(over_abn.pairs["iou"][alike][:, alike], sources)
+        by_metric.append(f"IoU of the {len(alike)} models of similar accuracy in both {agreed}")
+    learned = [f"{names[metric]} {_pairs(values, sources)}" for metric, values in ours.than_untrained().items()]
+    features = [f"{names[metric]} {pair_interval(values, sources)}" for metric, values in over_features.items()]
+    return (
+        f"Agreement of LFI-CAM's maps less that of ABN's: {', '.join(by_metric)}",
+        f"Agreement of LFI-CAM's maps less that of a plain network's mean feature maps: {', '.join(features)}",
+        f"Agreement of LFI-CAM's maps less that of untrained networks' maps: {', '.join(learned)}",
+        _by_threshold(compared),
+    )
 
 
 def _by_threshold(compared: Mapping[str, Compared]) -> str:
@@ -147,7 +177,8 @@ def _rows(name: str, compared: Compared, sources: Sequence[str]) -> list[dict[st
         if len(chosen) > 1:
             among = torch.tensor(list(chosen))
             for metric, values in compared.pairs.items():
-                row |= with_interval(metric, pair_interval(values[among][:, among], sources))
+                agreed = pair_interval(values[among][:, among], sources)
+                row |= with_interval(metric, agreed) if agreed.models else {metric: agreed.mean}  # one pair says nothing of others
         rows.append(row)
     for null, values in compared.free.items():
         row = {"compared": f"{name}: {null}", "models": "all", "number": len(values), "images": len(sources)}

@@ -47,9 +47,9 @@ def learning_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result
 def _before_and_after(table: pd.DataFrame) -> str:
     parts = []
     for title, rows in table.groupby("method", sort=False):
-        first, last = rows["iou"].iloc[[0, -1]]
-        parts.append(f"{title} {first:.2f} and {last:.2f}")
-    return f"Mean IoU between seeds before training and after it: {'; '.join(parts)}"
+        iou, overlap = ([f"{value:.2f}" for value in rows[metric].iloc[[0, -1]]] for metric in OF_UNTRAINED)
+        parts.append(f"{title} {' and '.join(iou)}, {' and '.join(overlap)}")
+    return f"Before training and after it, mean IoU between seeds and overlap of the highest tenths: {'; '.join(parts)}"
 
 
 def _lines(table: pd.DataFrame, quantity: str, label: str) -> Lines:

@@ -9,9 +9,9 @@ SUPPORTED, REFUTED, OPEN = "supported", "not supported", "inconclusive"
 # What a verdict says in words. In the order of what a reader asks first.
 SENTENCES = {
     "C3": {
-        SUPPORTED: "LFI-CAM's maps of an image are much the same whatever the settings it was trained with",
-        REFUTED: "LFI-CAM's maps of an image change with the settings it was trained with",
-        OPEN: "whether LFI-CAM's maps of an image are the same whatever the settings it was trained with stays open",
+        SUPPORTED: "LFI-CAM's maps of an image overlap by more than half between settings",
+        REFUTED: "LFI-CAM's maps of an image overlap by less than half between settings",
+        OPEN: "whether LFI-CAM's maps of an image overlap by more or by less than half between settings stays open",
     },
     "E9": {
         SUPPORTED: "training makes LFI-CAM's maps more alike",
@@ -29,9 +29,9 @@ SENTENCES = {
         OPEN: "whether LFI-CAM classifies better than the plain network stays open",
     },
     "C2": {
-        SUPPORTED: "ABN's maps of an image change with the settings",
-        REFUTED: "ABN's maps of an image are much the same whatever the settings",
-        OPEN: "whether ABN's maps of an image change with the settings stays open",
+        SUPPORTED: "ABN's maps of an image overlap by less than half between settings",
+        REFUTED: "ABN's maps of an image overlap by more than half between settings",
+        OPEN: "whether ABN's maps of an image overlap by less or by more than half between settings stays open",
     },
     "E1": {
         SUPPORTED: "LFI-CAM's maps are more alike between settings than ABN's",
@@ -60,13 +60,13 @@ SENTENCES = {
     },
     "E8": {
         SUPPORTED: "replacing the learned importance after training costs accuracy",
-        REFUTED: "replacing the learned importance after training costs no accuracy",
+        REFUTED: "replacing the learned importance after training costs less than a point of accuracy",
         OPEN: "whether replacing the learned importance after training costs accuracy stays open",
     },
     "E6": {
-        SUPPORTED: "LFI-CAM's map depends on what the network has learned",
-        REFUTED: "LFI-CAM's map hardly depends on what the network has learned: with all weights drawn anew it stays much the same",
-        OPEN: "whether LFI-CAM's map depends on what the network has learned stays open",
+        SUPPORTED: "the order of the cells of LFI-CAM's map comes from training: it goes with other weights",
+        REFUTED: "most of the order of the cells of LFI-CAM's map does not come from training: it stays with other weights",
+        OPEN: "whether the order of the cells of LFI-CAM's map comes from training stays open",
     },
     "E4": {
         SUPPORTED: "LFI-CAM's map finds what the prediction rests on better than a random one",
@@ -100,11 +100,14 @@ def _reached(verdicts: Sequence[Verdict]) -> str:
     """Who reaches that for free; nothing where it was not supported."""
     names = list(dict.fromkeys(verdict.free.what for verdict in verdicts if verdict.words.startswith("supported, but")))
     everywhere = all(verdict.free and verdict.free.reached for verdict in verdicts)
-    return f", but so it is with {' and '.join(names)}{'' if everywhere else ' on a part of the data'}" if names else ""
+    where = "" if everywhere else " on a part of the data"
+    return f", but that is not shown to exceed the same of {' and '.join(names)}{where}" if names else ""
 
 
 def _number(data: str, verdict: Verdict) -> str:
     if not verdict.measured:
         return data
     free = f", {verdict.free.what} {verdict.free.measured.mean:.2f}" if verdict.free else ""
-    return f"{data}: {verdict.measured}{free}"
+    alone = "" if verdict.measured.models else " over images alone"
+    judged = f", by its interval {verdict.by_interval}" if verdict.by_interval not in ("", verdict.outcome) else ""
+    return f"{data}: {verdict.measured}{alone}{free}{judged}"

@@ -183,5 +183,5 @@ def _three(measured: Interval) -> str:
 def _beside(free: Free | None) -> str:
     if free is None:
         return ""
-    more = f", {_three(free.excess)} less" if free.excess else ""
+    more = f"; more than that by {_three(free.excess)}" if free.excess else ""
     return f" ({free.what}: {_three(free.measured)}{more})"

@@ -18,7 +18,7 @@ from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.settings import settings_figure
 from lficam.paths import atomic_file
-from lficam.reproduce.findings import Report, figure_of
+from lficam.reproduce.findings import Report, figure_of, scope_of
 from lficam.reproduce.report import as_markdown
 from lficam.reproduce.results import Training, read_trainings
 from lficam.training.runs import RunRecord
@@ -98,4 +98,6 @@ def page_of(results: Sequence[Result]) -> str:
         plan = result.experiment
         label = plan.stem.split("_")[0].capitalize()
         figures[f"{label}: {plan.title}"] = figure_of(result, label, Path(f"{plan.stem}.png"), Path(f"{plan.stem}.csv"))
-    return as_markdown(Report(f"What the trainings on {results[0].experiment.source.split(', ')[0]} say", figures))
+    configs = [run.config.model_dump() for result in results for run in result.runs]
+    title = f"What the trainings on {results[0].experiment.source.split(', ')[0]} say"
+    return as_markdown(Report(title, figures, scope_of(configs)))

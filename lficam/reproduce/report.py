@@ -28,6 +28,7 @@ def as_markdown(report: Report) -> str:
     if claims.text.empty:
         lines.append("No figure that judges a claim has been made.")
     else:
+        lines += [report.scope, ""] if report.scope else []
         lines += [*(f"- {sentence}" for sentence in report.opening), "", _table(claims), "", NOTE]
     for heading, figure in report.figures.items():
         lines += ["", f"## {heading}", "", *(_figure(figure) if figure else ["Not made."])]

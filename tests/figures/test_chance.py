@@ -144,7 +144,8 @@ def test_where_settings_share_a_seed_untrained_networks_have_weights_of_their_ow
     images, maps = own[0].inputs(range(IMAGES)), {}
     for k in range(5):  # the settings all have seed 0, their untrained networks five different ones
         with torch.no_grad():
-            maps[str(k)] = (range(IMAGES), own[k].untrained(k).explain(images).cam)
+            levels = (own[k].untrained(k).explain(images).cam * 255).round()  # as maps of epochs are kept
+            maps[str(k)] = (range(IMAGES), levels / 255)
     assert not torch.equal(maps["0"][1], maps["1"][1])
     expected = pairwise_stability(maps, (28, 28), metrics=["iou"])["value"].mean()
     assert row(result, "LFI-CAM: untrained")["iou"] == pytest.approx(expected, abs=1e-5)
@@ -228,3 +229,16 @@ def test_images_too_small_for_ssim_are_compared_without_it():
     result = chance_figure(plan, small)
     assert "ssim" not in result.table
     assert {"iou", "spearman"} <= set(result.table)
+
+
+def test_the_same_question_is_answered_by_other_measures_in_sentences():
+    runs = [run for method in ("abn", "lfi-cam-without-fin", "lfi-cam", "plain") for run in runs_of(method, by_chance)]
+    result = chance_figure(experiment("extra1"), runs)
+    over_abn, over_features, learned, by_threshold = result.remarks
+    for metric in ("iou", "iou_equal_map_size", "top_overlap"):
+        assert f"{row(result, 'LFI-CAM - ABN: same image')[metric]:.2f} [" in over_abn
+    expected = row(result, "LFI-CAM: same image")["iou"] - row(result, "plain network (CAM): same image, mean feature map")["iou"]
+    assert row(result, "LFI-CAM - plain's mean feature map: same image")["iou"] == pytest.approx(expected, abs=1e-6)
+    assert f"{expected:z.2f} [" in over_features
+    assert f"{row(result, 'LFI-CAM: trained - untrained')['top_overlap']:z.2f} [" in learned
+    assert sorted(by_threshold.count(f"0.{k}") for k in range(1, 10)) == [1] * 9

@@ -40,11 +40,18 @@ def test_what_differs_between_data_stands_in_sentences_of_its_own():
 def test_what_comes_for_free_stands_in_the_same_sentence():
     reached, earned = (verdict("C3", SUPPORTED, FREE._replace(reached=reached)) for reached in (True, False))
     (sentence,) = outcomes([("digits", reached)])
-    assert sentence.endswith("but so it is with untrained networks (C3; digits: 0.25 [0.12, 0.50], untrained networks 0.50).")
+    numbers = "(C3; digits: 0.25 [0.12, 0.50], untrained networks 0.50)"
+    assert sentence.endswith(f", but that is not shown to exceed the same of untrained networks {numbers}.")
     (sentence,) = outcomes([("digits", reached), ("STL10", earned)])
-    assert "but so it is with untrained networks on a part of the data (" in sentence
+    assert "not shown to exceed the same of untrained networks on a part of the data (" in sentence
     (sentence,) = outcomes([("digits", verdict("C3", REFUTED, FREE))])
-    assert "but so" not in sentence
+    assert "not shown" not in sentence
+
+
+def test_a_sentence_carries_what_its_interval_says_and_that_it_is_over_images_alone():
+    by_mean = Verdict("C2", SUPPORTED, "", Interval(0.25, 0.125, 0.5), by_interval="inconclusive")
+    (sentence,) = outcomes([("digits", by_mean)])
+    assert sentence.endswith("(C2; digits: 0.25 [0.12, 0.50] over images alone, by its interval inconclusive).")
 
 
 def test_what_was_not_measured_is_left_out():

@@ -206,7 +206,7 @@ def test_a_supported_verdict_says_who_reaches_it_and_no_other():
     verdict = judge_stability("C2", "ABN", around(0.3), 5, 5, Free("LFI-CAM", around(0.4), True))
     assert verdict.words == "supported, but reached by LFI-CAM (by its interval inconclusive)"
     reason = judge("E1", Interval(0.25, 0.2, 0.3), free=FREE).reason
-    assert reason.endswith("above +0.00 (untrained networks: 0.200 [0.100, 0.300], 0.050 [-0.010, 0.110] less)")
+    assert reason.endswith("above +0.00 (untrained networks: 0.200 [0.100, 0.300]; more than that by 0.050 [-0.010, 0.110])")
 
 
 @pytest.mark.parametrize(

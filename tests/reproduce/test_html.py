@@ -214,6 +214,12 @@ def test_verdicts_have_a_class_of_their_own(figure, outcome):
     assert f".{kind} {{" in STYLE
 
 
+def test_remarks_stand_below_the_verdicts_and_in_the_opening(figure):
+    reader = page_of(replace(figure, remarks=["More <than> that"]))
+    assert reader.text("li")[-1] == "More <than> that."
+    assert "More <than> that (Figure 1)." in reader.text("li")
+
+
 def test_a_report_without_verdicts(figure):
     reader = page_of(replace(figure, verdicts=[]))
     assert {"No figure that judges a claim has been made.", "This figure judges no claim."} <= set(reader.text("p"))

@@ -6,7 +6,7 @@ import nbformat
 import numpy as np
 import pytest
 from filelock import FileLock
-from helpers import REFERENCE, file_of
+from helpers import REFERENCE, file_of, reference_now
 from PIL import Image
 
 from lficam.data.digits import RECIPES
@@ -15,8 +15,8 @@ from lficam.figures.claims import STATEMENTS
 from lficam.figures.experiments import EXPERIMENTS, experiment
 from lficam.paths import figures_dir, runs_dir
 from lficam.progress import Progress
-from lficam.provenance import sha256
 from lficam.reproduce import notebooks
+from lficam.reproduce.check import FROM_VALUES
 from lficam.reproduce.notebooks import executed, is_current, make_figures
 from lficam.training import loop, runs
 from lficam.training.config import RunConfig
@@ -31,6 +31,7 @@ def test_all_figures_are_made(outcome):
 def test_exactly_the_promised_files_are_written(outcome):
     plans = EXPERIMENTS.values()
     expected = {f"{plan.stem}{suffix}" for plan in plans for suffix in (".png", ".pdf", ".csv", ".json")}
+    expected |= {f"{EXPERIMENTS[name].stem}.safetensors" for name in FROM_VALUES}
     expected |= {f"notebooks/{plan.notebook}.ipynb" for plan in plans} | {"REPORT.md", "report.html"}
     folder = figures_dir() / "embedded"
     found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
@@ -260,8 +261,9 @@ def test_the_report_shows_every_figure_verdict_and_table(outcome):
 
 
 def test_the_reference_was_not_touched(reference_before, outcome):
-    assert {file.name: sha256(file) for file in REFERENCE.iterdir()} == reference_before
+    assert reference_now() == reference_before
     names = {file.name for file in REFERENCE.iterdir()}
-    stems = {plan.stem for plan in EXPERIMENTS.values()}
-    assert names == {f"{stem}{suffix}" for stem in stems for suffix in (".png", ".csv", ".json")} | {"REPORT.md", "synthetic.png"}
+    expected = {f"{plan.stem}{suffix}" for plan in EXPERIMENTS.values() for suffix in (".png", ".csv", ".json")}
+    expected |= {f"{EXPERIMENTS[name].stem}.safetensors" for name in FROM_VALUES}
+    assert names == expected | {"REPORT.md", "synthetic.png", "trainings"}
     assert not REFERENCE.is_relative_to(figures_dir())
