@@ -12,9 +12,10 @@ help:  ## this list
 figures: .venv/ready  ## train what is missing, execute the notebooks, write figures/<profile>/ with its report.html
 	$(BIN)/lficam figures --profile $(PROFILE)
 
-test: .venv/tested  ## every test, every notebook by nbval, and the linter (half an hour on 2 cores where the models are trained)
+test: .venv/tested  ## every test, every notebook by nbval, every committed number, and the linter (half an hour on 2 cores where the models are trained)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lficam figures --check
 	$(BIN)/pytest
 
 lab: .venv/ready  ## JupyterLab on the notebooks

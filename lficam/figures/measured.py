@@ -35,14 +35,14 @@ class Measured(NamedTuple):
         tensors = {str(k): one.float().contiguous().clone() for k, one in enumerate(values)}  # two may be one tensor
         about = {"keys": keys, "sources": list(self.sources), "seeds": list(self.seeds)}
         with atomic_file(file) as temporary:
-            save_file(tensors, temporary, {key: json.dumps(value) for key, value in about.items()})
+            save_file(tensors, temporary, {"about": json.dumps(about)})  # several keys would lie in another order each time
 
     @classmethod
     def load(cls, file: Path) -> "Measured":
         """What `save` wrote."""
         values = {}
         with safe_open(file, "pt") as stored:
-            about = {key: json.loads(text) for key, text in stored.metadata().items()}
+            about = json.loads(stored.metadata()["about"])
             for k, (name, metric) in enumerate(about["keys"]):
                 values.setdefault(name, {})[metric] = stored.get_tensor(str(k))
         return cls(values, about["sources"], about["seeds"])
