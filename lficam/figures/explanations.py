@@ -17,6 +17,7 @@ from lficam.metrics.intervals import known_interval
 from lficam.metrics.localisation import localisation
 from lficam.metrics.stability import centred_blob
 from lficam.model.methods import METHODS
+from lficam.training.explain import correct
 from lficam.training.runs import Run
 
 # Columns of Fig. 1, in its order: maps of a network trained without FIN, and of one trained with it.
@@ -42,7 +43,7 @@ def effectiveness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
             panels.append(Panel(run.explained.ids[i], row, column, prediction(run, i) + inside, rounded(cams[i])))
         channels = effective_channels(run.explained.importance)
         spread = {"effective_channels": channels, "channels": torch.full_like(channels, run.model.num_features)}
-        values[title] = {"test_accuracy": _correct(run)} | scores | spread
+        values[title] = {"test_accuracy": correct(run.explained.probabilities, run.dataset.test.labels)} | scores | spread
     measured = Measured(values | anyones_maps(with_fin.masks()), with_fin.sources())
     judged = judge_effectiveness(measured)
     footnote = "Under each map: predicted class and its probability, × marks a wrong one"
@@ -82,7 +83,8 @@ def explanation_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     for row, run in enumerate(runs, 1):
         for column, i in enumerate(shown):
             panels.append(Panel(run.explained.ids[i], row, column, prediction(run, i), rounded(run.explained.cam[i])))
-        values[METHODS[run.config.method].title] = {"test_accuracy": _correct(run)} | localisation(run.explained.cam, run.masks())
+        right = correct(run.explained.probabilities, run.dataset.test.labels)
+        values[METHODS[run.config.method].title] = {"test_accuracy": right} | localisation(run.explained.cam, run.masks())
     measured = Measured(values, runs[0].sources())
     table = judge_explanations(measured).table.assign(seconds=[run.metrics["seconds"] for run in runs])
     footnote = "Under each map: predicted class and its probability; × marks a wrong one." + _start(experiment)
@@ -112,11 +114,6 @@ def prediction(run: Run, i: int) -> str:
     probability, label = run.explained.probabilities[i].max(0)
     wrong = "" if label == run.dataset.test.labels[i] else " ×"
     return f"{run.classes[label]} {probability:.2f}{wrong}"
-
-
-def _correct(run: Run) -> Tensor:
-    """(N,), 1 where the prediction of a test image is right."""
-    return (run.explained.probabilities.argmax(1) == run.dataset.test.labels).float()
 
 
 def _row(found: Mapping[str, Tensor], sources: Sequence[str]) -> dict[str, float]:

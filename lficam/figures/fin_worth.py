@@ -19,6 +19,7 @@ from lficam.metrics.localisation import localisation
 from lficam.metrics.similarity import iou
 from lficam.model.cam import resize_map
 from lficam.model.devices import on_best_device
+from lficam.training.explain import correct
 from lficam.training.runs import Run
 
 WITHOUT = "trained without FIN"
@@ -35,8 +36,9 @@ def importance_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     without = [run for run in runs if run.config.method == "lfi-cam-without-fin"]
     runs = [run for run in runs if run.config.method == "lfi-cam"]
     index = experiment.judged_images(runs[0].dataset)
+    labels = runs[0].dataset.test.labels[index]
     scores = {kind: _under(kind, runs, index) for kind in IMPORTANCES}
-    scores[WITHOUT] = {"accuracy": torch.stack([_correct(run, index) for run in without])}
+    scores[WITHOUT] = {"accuracy": torch.stack([correct(run.explained.probabilities[index], labels) for run in without])}
     measured = Measured(scores, runs[0].sources(index), [run.config.seed for run in runs])
     judged, panels = judge_importance(measured), []
     means = judged.table[judged.table["seed"] == "all"]
@@ -88,18 +90,12 @@ def _under(kind: str, runs: Sequence[Run], index: Sequence[int]) -> dict[str, Te
         importance = replaced_importance(kind, run.explained.importance[index], run.config.seed)
         with on_best_device(run.model):
             cams, probabilities = swap_importance(run.model, run.inputs(index), importance)
-        found = {"accuracy": _correct(run, index, probabilities)} | localisation(cams, run.masks(index))
+        found = {"accuracy": correct(probabilities, run.dataset.test.labels[index])} | localisation(cams, run.masks(index))
         found["iou_with_learned"] = iou(resize_map(cams, size), resize_map(run.explained.cam[index], size))
         found["effective_channels"] = effective_channels(importance)
         for metric, values in found.items():
             scores.setdefault(metric, []).append(values)
     return {metric: torch.stack(values) for metric, values in scores.items()}
-
-
-def _correct(run: Run, index: Sequence[int], probabilities: Tensor | None = None) -> Tensor:
-    """(N,), 1 where the prediction is right: the model's own, or that of other probabilities (N, C)."""
-    probabilities = run.explained.probabilities[index] if probabilities is None else probabilities
-    return (probabilities.argmax(1) == run.dataset.test.labels[index]).float()
 
 
 def _footnote(experiment: Experiment, run: Run, images: int) -> str:

@@ -86,7 +86,12 @@ class Report:
         """What came out, in sentences."""
         made = [figure for figure in self.figures.values() if figure]
         judged = [(f"{figure.label}, {figure.source.split(', ')[0]}", verdict) for figure in made for verdict in figure.verdicts]
-        return outcomes(judged) + [f"{remark} ({figure.label})." for figure in made for remark in figure.remarks]
+        return outcomes(judged)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What came out beside it, in sentences."""
+        return [f"{remark} ({figure.label})." for figure in self.figures.values() if figure for remark in figure.remarks]
 
     def claims(self) -> Table:
         """One row for each verdict, in the order of the figures."""

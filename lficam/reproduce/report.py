@@ -30,6 +30,7 @@ def as_markdown(report: Report) -> str:
     else:
         lines += [report.scope, ""] if report.scope else []
         lines += [*(f"- {sentence}" for sentence in report.opening), "", _table(claims), "", NOTE]
+        lines += ["", *(f"- {remark}" for remark in report.remarks)] if report.remarks else []
     for heading, figure in report.figures.items():
         lines += ["", f"## {heading}", "", *(_figure(figure) if figure else ["Not made."])]
     return "\n".join(lines) + "\n"

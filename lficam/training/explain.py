@@ -33,7 +33,12 @@ class Explained(NamedTuple):
 
     def accuracy(self, labels: Tensor) -> float:
         """Share of samples whose most probable class is `labels` (N,); higher is better."""
-        return (self.probabilities.argmax(1) == labels).double().mean().item()
+        return correct(self.probabilities, labels).double().mean().item()
+
+
+def correct(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """(N,) float32, 1 where the most probable class of probabilities (N, C) is that of `labels` (N,), else 0."""
+    return (probabilities.argmax(1) == labels).float()
 
 
 class Trained:

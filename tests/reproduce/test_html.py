@@ -214,7 +214,7 @@ def test_verdicts_have_a_class_of_their_own(figure, outcome):
     assert f".{kind} {{" in STYLE
 
 
-def test_remarks_stand_below_the_verdicts_and_in_the_opening(figure):
+def test_remarks_stand_below_the_table_of_claims_and_with_their_figure(figure):
     reader = page_of(replace(figure, remarks=["More <than> that"]))
     assert reader.text("li")[-1] == "More <than> that."
     assert "More <than> that (Figure 1)." in reader.text("li")

@@ -94,7 +94,6 @@ def test_the_report_in_markdown(figure, tmp_path):
         "- LFI-CAM's map lies on the object more than the mean of the feature maps does, with or without FIN, but that is not "
         "shown to exceed the same of a centred blob (C1; Figure 1, some data: 0.25 [0.12, 0.50], a centred blob 0.50, by its "
         "interval inconclusive).",
-        "- Something else came out (Figure 1).",
         "",
         "| claim | figure | measured | 95 % interval (models) | for free | verdict | quantity |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -103,6 +102,8 @@ def test_the_report_in_markdown(figure, tmp_path):
         f"{e1}  |  |  | **not measured** | {QUANTITIES['E1']} |",
         "",
         NOTE,
+        "",
+        "- Something else came out (Figure 1).",
     ]
     assert sections[0] == "## Table 1. Architecture of the FIN\n\nNot made.\n"
     assert sections[1] == FIGURE_1
