@@ -69,6 +69,11 @@ class Figure:
     record: Path
     remarks: Sequence[str] = ()
 
+    @property
+    def on(self) -> str:
+        """Its label and its data."""
+        return f"{self.label}, {self.source.split(', ')[0]}"
+
 
 @dataclass(frozen=True)
 class Report:
@@ -85,8 +90,7 @@ class Report:
     def opening(self) -> list[str]:
         """What came out, in sentences."""
         made = [figure for figure in self.figures.values() if figure]
-        judged = [(f"{figure.label}, {figure.source.split(', ')[0]}", verdict) for figure in made for verdict in figure.verdicts]
-        return outcomes(judged)
+        return outcomes([(figure.on, verdict) for figure in made for verdict in figure.verdicts])
 
     @property
     def remarks(self) -> list[str]:
@@ -98,7 +102,7 @@ class Report:
         rows = [
             {
                 "claim": f"{verdict.claim}: {STATEMENTS[verdict.claim]}",
-                "figure": f"{figure.label}, {figure.source}",
+                "figure": figure.on,
                 "measured": f"{verdict.measured.mean:z.3f}" if verdict.measured else "",
                 INTERVAL: _bounds(verdict.measured) if verdict.measured else "",
                 "for free": f"{verdict.free.what}: {_number(verdict.free.measured)}" if verdict.free else "",
