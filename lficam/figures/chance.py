@@ -63,13 +63,12 @@ def chance_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
     ours, sources = compared["lfi-cam"], models["lfi-cam"].sources()
     over_abn, over_plain = ours.more_than(compared["abn"]), ours.more_than(compared["plain"])
     rows = [row for method, one in compared.items() for row in _rows(models[method].title, one, sources)]
-    rows += _rows_of_plain(models["plain"], sources)
+    features = pair_values(models["plain"].maps["mean_features"], models["plain"].size, OF_UNTRAINED)
+    rows += _rows_of_plain(models["plain"], features, sources)
     rows += _rows("LFI-CAM - ABN", over_abn, sources) + _rows("LFI-CAM - plain", over_plain, sources)
-    over_features = _over_mean_features(models)
-    row = rows[0] | {"compared": "LFI-CAM - plain's mean feature map: same image"}
-    for metric, values in over_features.items():
-        row |= with_interval(metric, pair_interval(values, sources))
-    table = pd.DataFrame([*rows, row])
+    over_features = {metric: ours.pairs[metric] - values for metric, values in features.items()}  # which know no class either
+    rows.append(_row("LFI-CAM - plain's mean feature map: same image", over_features, sources))
+    table = pd.DataFrame(rows)
     chart = Chart(experiment.title, experiment.source, _panels(table, models, compared), _footnote(experiment, models["lfi-cam"]))
     question, verdicts = ("E1" if experiment.settings > 1 else "E2"), []
     verdicts.append(judge(question, pair_interval(over_abn.pairs["iou"], sources), free=_free(over_abn, "iou", sources)))
@@ -79,7 +78,9 @@ def chance_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
         gain = ours.than_untrained()
         verdicts.append(judge_both("E9", {metric: _pairs(values, sources) for metric, values in gain.items()}))
     verdicts += _against_plain(over_plain, models, sources)
-    return Result(experiment, chart, table, tuple(verdicts), tuple(runs), remarks=_remarks(compared, over_features, sources))
+    return Result(
+        experiment, chart, table, tuple(verdicts), tuple(runs), remarks=_remarks(compared, over_abn, over_features, sources)
+    )
 
 
 def _compare(models: Models, cells: int) -> Compared:
@@ -108,23 +109,17 @@ def _curves(shown: Tensor, sources: Sequence[str]) -> dict[str, list[float]]:
     return {"same image": same, "different images": different}
 
 
-def _over_mean_features(models: Mapping[str, Models]) -> dict[str, Tensor]:
-    """Metric -> (S, S, N): LFI-CAM's maps less the plain network's mean feature maps, which know no class either."""
-    maps = {"lfi-cam": models["lfi-cam"].own, "plain": models["plain"].maps["mean_features"]}
-    pairs = {method: pair_values(one, models["lfi-cam"].size, OF_UNTRAINED) for method, one in maps.items()}
-    return {metric: values - pairs["plain"][metric] for metric, values in pairs["lfi-cam"].items()}
-
-
-def _remarks(compared: Mapping[str, Compared], over_features: Mapping[str, Tensor], sources: Sequence[str]) -> tuple[str, ...]:
+def _remarks(
+    compared: Mapping[str, Compared], over_abn: Compared, over_features: Mapping[str, Tensor], sources: Sequence[str]
+) -> tuple[str, ...]:
     """What other measures, fewer models and other counterparts say of the same question."""
-    ours, over_abn = compared["lfi-cam"], compared["lfi-cam"].more_than(compared["abn"])
     names = {"iou": "IoU", "iou_equal_map_size": "IoU at equal map size", "top_overlap": "overlap of the highest tenths"}
     by_metric = [f"{name} {pair_interval(over_abn.pairs[metric], sources)}" for metric, name in names.items()]
     alike = torch.tensor(over_abn.similar)
     if 2 < len(alike) < len(over_abn.pairs["iou"]):
         agreed = pair_interval(over_abn.pairs["iou"][alike][:, alike], sources)
         by_metric.append(f"IoU of the {len(alike)} models of similar accuracy in both {agreed}")
-    learned = [f"{names[metric]} {_pairs(values, sources)}" for metric, values in ours.than_untrained().items()]
+    learned = [f"{names[metric]} {_pairs(values, sources)}" for metric, values in compared["lfi-cam"].than_untrained().items()]
     features = [f"{names[metric]} {pair_interval(values, sources)}" for metric, values in over_features.items()]
     return (
         f"Agreement of LFI-CAM's maps less that of ABN's: {', '.join(by_metric)}",
@@ -191,7 +186,15 @@ def _rows(name: str, compared: Compared, sources: Sequence[str]) -> list[dict[st
     return rows
 
 
-def _rows_of_plain(models: Models, sources: Sequence[str]) -> list[dict[str, object]]:
+def _row(compared: str, pairs: Mapping[str, Tensor], sources: Sequence[str]) -> dict[str, object]:
+    """Of the table: metric -> (S, S, N), among all models."""
+    row = {"compared": compared, "models": "all", "number": len(pairs["iou"]), "images": len(sources)}
+    for metric, values in pairs.items():
+        row |= with_interval(metric, pair_interval(values, sources))
+    return row
+
+
+def _rows_of_plain(models: Models, features: Mapping[str, Tensor], sources: Sequence[str]) -> list[dict[str, object]]:
     """What else a plain network shows: the CAMs of the predicted class where both models predict the same, its mean feature map."""
     row = {"models": "all", "number": len(models.runs)}
     predicted = pair_values(models.maps["cam"], models.size, OF_UNTRAINED)
@@ -199,11 +202,7 @@ def _rows_of_plain(models: Models, sources: Sequence[str]) -> list[dict[str, obj
     both &= ~torch.eye(len(both), dtype=torch.bool)[..., None]
     means = {metric: values[both].mean().item() for metric, values in predicted.items()}  # of each pair other images: no interval
     rows = [row | {"compared": f"{models.title}: same image, of the class that both predict"} | means]
-    features = pair_values(models.maps["mean_features"], models.size, OF_UNTRAINED)
-    row |= {"compared": f"{models.title}: same image, mean feature map", "images": len(sources)}
-    for metric, values in features.items():
-        row |= with_interval(metric, pair_interval(values, sources))
-    return [*rows, row]
+    return [*rows, _row(f"{models.title}: same image, mean feature map", features, sources)]
 
 
 def _panels(table: pd.DataFrame, models: Mapping[str, Models], compared: Mapping[str, Compared]) -> list[Dots | Lines]:

@@ -1,5 +1,6 @@
 """Planted truths: methods whose maps are made by hand, under five settings."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -240,5 +241,6 @@ def test_the_same_question_is_answered_by_other_measures_in_sentences():
     expected = row(result, "LFI-CAM: same image")["iou"] - row(result, "plain network (CAM): same image, mean feature map")["iou"]
     assert row(result, "LFI-CAM - plain's mean feature map: same image")["iou"] == pytest.approx(expected, abs=1e-6)
     assert f"{expected:z.2f} [" in over_features
+    assert math.isnan(row(result, "LFI-CAM - plain's mean feature map: same image")["spearman"])  # not measured
     assert f"{row(result, 'LFI-CAM: trained - untrained')['top_overlap']:z.2f} [" in learned
     assert sorted(by_threshold.count(f"0.{k}") for k in range(1, 10)) == [1] * 9
