@@ -32,13 +32,15 @@ class Compared(NamedTuple):
     """The S models of one method on N images, or the difference of two methods, model by model.
 
     pairs: metric -> (S, S, N), between the models' maps of the same image. untrained: the same between networks that have learned
-    nothing, on the first n images. free: null line -> IoU of each model and image, (S, N).
+    nothing, on the first n images; untrained_apart: (S, n), IoU of their maps of different images.
+    free: null line -> IoU of each model and image, (S, N).
     similar: positions of the models of similar accuracy. curves: what is compared -> mean IoU at each of THRESHOLDS.
     """
 
     pairs: Mapping[str, Tensor]
     untrained: Mapping[str, Tensor]
     similar: Sequence[int]
+    untrained_apart: Tensor | None = None
     free: Mapping[str, Tensor] = {}
     curves: Mapping[str, list[float]] = {}
 
@@ -73,7 +75,7 @@ def chance_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
     question, verdicts = ("E1" if experiment.settings > 1 else "E2"), []
     verdicts.append(judge(question, pair_interval(over_abn.pairs["iou"], sources), free=_free(over_abn, "iou", sources)))
     if experiment.settings > 1:
-        verdicts.append(judge("E3", _above_chance(ours, sources)))
+        verdicts.append(judge("E3", _above_chance(ours.pairs["iou"], ours.free["different images"], sources)))
     else:
         gain = ours.than_untrained()
         verdicts.append(judge_both("E9", {metric: _pairs(values, sources) for metric, values in gain.items()}))
@@ -94,9 +96,11 @@ def _compare(models: Models, cells: int) -> Compared:
         null: torch.tensor(part["value"].to_numpy()).view(len(shown), -1)  # (S, N)
         for null, part in null_lines(named, size, models.sources()).groupby("null", sort=False)
     }
-    untrained = pair_values(untrained_maps(models), size, OF_UNTRAINED)
+    untrained = untrained_maps(models)
+    sources = models.sources(untrained.shape[1])
+    apart = torch.stack([different_images(resize_map(cams, size), sources) for cams in untrained])
     alike = [int(k) for k in similar(models.accuracy)]
-    return Compared(pairs, untrained, alike, free, _curves(shown, models.sources()))
+    return Compared(pairs, pair_values(untrained, size, OF_UNTRAINED), alike, apart, free, _curves(shown, models.sources()))
 
 
 def _curves(shown: Tensor, sources: Sequence[str]) -> dict[str, list[float]]:
@@ -121,10 +125,13 @@ def _remarks(
         by_metric.append(f"IoU of the {len(alike)} models of similar accuracy in both {agreed}")
     learned = [f"{names[metric]} {_pairs(values, sources)}" for metric, values in compared["lfi-cam"].than_untrained().items()]
     features = [f"{names[metric]} {pair_interval(values, sources)}" for metric, values in over_features.items()]
+    ours = compared["lfi-cam"]
+    untrained = _above_chance(ours.untrained["iou"], ours.untrained_apart, sources)
     return (
         f"Agreement of LFI-CAM's maps less that of ABN's: {', '.join(by_metric)}",
         f"Agreement of LFI-CAM's maps less that of a plain network's mean feature maps: {', '.join(features)}",
         f"Agreement of LFI-CAM's maps less that of untrained networks' maps: {', '.join(learned)}",
+        f"Agreement on an image less that of different images in one network, of untrained LFI-CAM as well: IoU {untrained}",
         _by_threshold(compared),
     )
 
@@ -158,10 +165,9 @@ def _against_plain(difference: Compared, models: Mapping[str, Models], sources: 
     return [judge_both("E10", more_alike, free), judge("E11", interval(better, sources))]
 
 
-def _above_chance(compared: Compared, sources: Sequence[str]) -> Interval:
-    """IoU of the same image between two models, less the mean of what different images of either give."""
-    free = compared.free["different images"]  # (S, N)
-    return pair_interval(compared.pairs["iou"] - (free[:, None] + free[None]) / 2, sources)
+def _above_chance(pairs: Tensor, apart: Tensor, sources: Sequence[str]) -> Interval:
+    """IoU of the same image between two models (S, S, n), less the mean of what different images of either give, (S, n)."""
+    return _pairs(pairs - (apart[:, None] + apart[None]) / 2, sources)
 
 
 def _rows(name: str, compared: Compared, sources: Sequence[str]) -> list[dict[str, object]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lficam.errors import InputError
+from lficam.figures.charts import Chart, Dots
 from lficam.figures.grid import Grid, Panel, in_two_lines, rounded
 from lficam.figures.measured import Judged, Measured, stacked
 from lficam.figures.plan import Experiment
@@ -25,29 +26,63 @@ from lficam.model.cam import resize_map
 from lficam.model.devices import on_best_device
 from lficam.model.plain import Plain
 from lficam.training.explain import BATCH, explain_batches
-from lficam.training.runs import Run
+from lficam.training.runs import Run, RunRecord
 
 
 def two_objects_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Two test images of different classes side by side, and where the maps look when asked for one of them."""
     runs = [run for run in runs if run.config.method in experiment.methods]
+    index, measured, maps = _measured(experiment, runs)
+    grid, images = _grid(experiment, runs[0], index[: experiment.shown], maps)
+    return Result(experiment, grid, judge_two_objects(measured).table, (), tuple(runs), images, measured)
+
+
+def measure_two_objects(experiment: Experiment, runs: Sequence[Run]) -> Measured:
+    """How much of the runs' maps lies on the object that they are asked for, without a picture."""
+    return _measured(experiment, [run for run in runs if run.config.method in experiment.methods])[1]
+
+
+def two_objects_chart(experiment: Experiment, measured: Measured, runs: Sequence[RunRecord]) -> Result:
+    """The same as a chart, which shows no pictures, from what was measured of the runs."""
+    judged = judge_two_objects(measured)
+    table = judged.table
+    panels = [
+        Dots(label, table["map"].tolist(), table[[share, f"{share}_low", f"{share}_high"]].to_numpy().tolist(), mark=0.5)
+        for share, label in SHARES.items()
+    ]
+    footnote = (
+        f"{experiment.varied} of each method; {len(measured.sources)} pictures of two test images of different classes, side by "
+        "side; bars: 95 %\nintervals over pictures and models. Dashed: half of the map, as of one that does not tell the two apart."
+    )
+    chart = Chart(experiment.title, experiment.source, panels, footnote)
+    runs = tuple(run for run in runs if run.id in measured.runs)
+    return Result(experiment, chart, table, (), runs, measured=measured)
+
+
+SHARES = {
+    "share_in_asked_half": "share of the map on the object asked for",
+    "share_in_more_probable_half": "share on the more probable one",
+}
+
+
+def _measured(experiment: Experiment, runs: Sequence[Run]) -> tuple[Tensor, Measured, dict[str, tuple[Tensor, Tensor]]]:
+    """Positions (N, 2) of the images left and right, what was measured, and each map of its first model."""
     index = torch.tensor(experiment.judged_images(runs[0].dataset))
-    index = index[pairs_of_classes(runs[0].dataset.test.labels[index])]  # (N, 2): left and right
+    index = index[pairs_of_classes(runs[0].dataset.test.labels[index])]
     labels = runs[0].dataset.test.labels[index]
-    scores, shown = {}, {}  # map -> its shares, one tensor a model; map -> those of the first model
+    scores, shown = {}, {}
     for run in runs:
         images = side_by_side(run.inputs(index.flatten().tolist()))
         probabilities, maps = _look(run, images, labels)
         more_probable = probabilities.gather(1, labels).argmax(1)  # (N,): 0 left, 1 right
         for name, cams in maps.items():
             halves = shares_of_halves(cams, images.shape[-2:])
-            found = scores.setdefault(name, {"share_in_asked_half": [], "share_in_more_probable_half": []})
+            found = scores.setdefault(name, {share: [] for share in SHARES})
             found["share_in_asked_half"].append(halves.mean(1))
             found["share_in_more_probable_half"].append(halves.gather(1, more_probable[:, None])[:, 0])
             shown.setdefault(name, cams)
-    measured = Measured(stacked(scores), runs[0].sources(index[:, 0].tolist()))
-    grid, images = _grid(experiment, runs[0], index[: experiment.shown], shown)
-    return Result(experiment, grid, judge_two_objects(measured).table, (), tuple(runs), images, measured)
+    sources = runs[0].sources(index[:, 0].tolist())
+    return index, Measured(stacked(scores), sources, runs=[run.id for run in runs]), shown
 
 
 def judge_two_objects(measured: Measured) -> Judged:

@@ -20,7 +20,7 @@ from lficam.metrics.similarity import iou
 from lficam.model.cam import resize_map
 from lficam.model.devices import on_best_device
 from lficam.training.explain import correct
-from lficam.training.runs import Run
+from lficam.training.runs import Run, RunRecord
 
 WITHOUT = "trained without FIN"
 _LABELS = {
@@ -33,13 +33,22 @@ _LABELS = {
 
 def importance_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """The map and the accuracy under the learned, a uniform, a random and a permuted importance, and without a FIN; E7, E8."""
+    return importance_chart(experiment, measure_importance(experiment, runs), runs)
+
+
+def measure_importance(experiment: Experiment, runs: Sequence[Run]) -> Measured:
+    """What becomes of the runs' maps and answers when their importance is replaced, and what those without FIN answer."""
     without = [run for run in runs if run.config.method == "lfi-cam-without-fin"]
     runs = [run for run in runs if run.config.method == "lfi-cam"]
     index = experiment.judged_images(runs[0].dataset)
     labels = runs[0].dataset.test.labels[index]
     scores = {kind: _under(kind, runs, index) for kind in IMPORTANCES}
     scores[WITHOUT] = {"accuracy": torch.stack([correct(run.explained.probabilities[index], labels) for run in without])}
-    measured = Measured(scores, runs[0].sources(index), [run.config.seed for run in runs])
+    return Measured(scores, runs[0].sources(index), [run.config.seed for run in runs], [run.id for run in (*runs, *without)])
+
+
+def importance_chart(experiment: Experiment, measured: Measured, runs: Sequence[RunRecord]) -> Result:
+    """The figure, from what was measured of the runs."""
     judged, panels = judge_importance(measured), []
     means = judged.table[judged.table["seed"] == "all"]
     for metric, label in _LABELS.items():
@@ -47,9 +56,9 @@ def importance_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
             rows = means.dropna(subset=metric)
             values = rows[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy().tolist()
             panels.append(Dots(label, rows["importance"].tolist(), values, mark=values[0][0]))
-    chart = Chart(experiment.title, experiment.source, panels, _footnote(experiment, runs[0], len(index)))
-    everything = (*runs, *without)
-    return Result(experiment, chart, judged.table, judged.verdicts, everything, measured=measured, remarks=judged.remarks)
+    runs = [run for run in runs if run.id in measured.runs]
+    chart = Chart(experiment.title, experiment.source, panels, _footnote(experiment, runs, len(measured.sources)))
+    return Result(experiment, chart, judged.table, judged.verdicts, tuple(runs), measured=measured, remarks=judged.remarks)
 
 
 def judge_importance(measured: Measured) -> Judged:
@@ -98,10 +107,13 @@ def _under(kind: str, runs: Sequence[Run], index: Sequence[int]) -> dict[str, Te
     return {metric: torch.stack(values) for metric, values in scores.items()}
 
 
-def _footnote(experiment: Experiment, run: Run, images: int) -> str:
-    share = fin_share(run.model, run.config.image_size)
+def _footnote(experiment: Experiment, runs: Sequence[RunRecord], images: int) -> str:
+    run = next(run for run in runs if run.config.method == "lfi-cam")
+    with torch.device("meta"):  # its shape alone
+        model = run.architecture()
+    share = fin_share(model, run.config.image_size)
     return (
         f"{experiment.varied}; {images} test images; bars: 95 % intervals over images and models; dashed: as learned.\n"
-        f"Effective channels: exp of the importance's entropy, {run.model.num_features} when it is uniform.\n"
+        f"Effective channels: exp of the importance's entropy, {model.num_features} when it is uniform.\n"
         f"The FIN holds {share.parameters:.0%} of the parameters and takes {share.multiply_adds:.0%} of the multiply-adds."
     )

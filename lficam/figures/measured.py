@@ -22,18 +22,20 @@ class Measured(NamedTuple):
 
     values: map, or whatever is compared -> metric -> (N,) of one model, (S, N), or (S, S, N) between every two models; NaN where an
         image has no such number. sources: N names, as for `intervals.interval`. seeds: of the S models, where they matter.
+    runs: ids of the runs that it was measured on.
     """
 
     values: Mapping[str, Mapping[str, Tensor]]
     sources: Sequence[str]
     seeds: Sequence[int] = ()
+    runs: Sequence[str] = ()
 
     def save(self, file: Path) -> None:
         """Write it as safetensors in float32."""
         keys = [(name, metric) for name, found in self.values.items() for metric in found]
         values = (self.values[name][metric] for name, metric in keys)
         tensors = {str(k): one.float().contiguous().clone() for k, one in enumerate(values)}  # two may be one tensor
-        about = {"keys": keys, "sources": list(self.sources), "seeds": list(self.seeds)}
+        about = {"keys": keys, "sources": list(self.sources), "seeds": list(self.seeds), "runs": list(self.runs)}
         with atomic_file(file) as temporary:
             save_file(tensors, temporary, {"about": json.dumps(about)})  # several keys would lie in another order each time
 
@@ -45,7 +47,7 @@ class Measured(NamedTuple):
             about = json.loads(stored.metadata()["about"])
             for k, (name, metric) in enumerate(about["keys"]):
                 values.setdefault(name, {})[metric] = stored.get_tensor(str(k))
-        return cls(values, about["sources"], about["seeds"])
+        return cls(values, about["sources"], about["seeds"], about["runs"])
 
 
 class Judged(NamedTuple):

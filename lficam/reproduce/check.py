@@ -16,14 +16,15 @@ from lficam.figures.chance import chance_figure
 from lficam.figures.class_dependence import judge_two_objects
 from lficam.figures.experiments import EXPERIMENTS
 from lficam.figures.explanations import judge_effectiveness, judge_explanations
-from lficam.figures.fin_worth import judge_importance
+from lficam.figures.fin_worth import importance_chart
+from lficam.figures.hidden_pixels import faithfulness_chart
 from lficam.figures.learning import learning_figure
 from lficam.figures.measured import Judged, Measured
+from lficam.figures.new_weights import sanity_chart
 from lficam.figures.outputs import MEASURED
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.settings import Settings, judge_settings
-from lficam.figures.trust import judge_faithfulness, judge_sanity
 from lficam.reproduce.findings import gather
 from lficam.reproduce.judgement import PAGE, PROFILE, VERDICTS, judge_trainings, page_of, verdicts_of
 from lficam.reproduce.report import as_markdown
@@ -34,16 +35,18 @@ TOLERANCE = 0.001
 NO_NUMBERS = ("seconds", "models_share")  # columns: times are others on another machine
 TRAININGS = "trainings"  # in the folder of the reference: a folder of trainings for each data set
 
-# How each figure follows from values of every image, or from the maps of trainings.
+# How each figure follows from values of every image, without its pictures or with its chart, or from the maps of trainings.
 FROM_VALUES: Mapping[str, Callable[[Measured], Judged]] = {
     "fig1": judge_effectiveness,
     "fig2": judge_explanations,
     "fig3": judge_explanations,
     "fig4": judge_explanations,
-    "extra4": judge_faithfulness,
-    "extra5": judge_sanity,
     "extra6": judge_two_objects,
-    "extra7": judge_importance,
+}
+CHARTS: Mapping[str, Callable[[Experiment, Measured, Sequence[RunRecord]], Result]] = {
+    "extra4": faithfulness_chart,
+    "extra5": sanity_chart,
+    "extra7": importance_chart,
 }
 FROM_MAPS: Mapping[str, Callable[[Experiment, Sequence[RunRecord]], Result | Settings]] = {
     "fig5": judge_settings,
@@ -88,7 +91,7 @@ def check_reference(folder: Path, names: Sequence[str] = tuple(EXPERIMENTS), pro
 def check_results(folder: Path, profile: str) -> Iterator[str]:
     """The same of the trainings in a folder, as `make results` writes it."""
     yield from _of_table(folder / TABLE, table_of(json.loads((folder / RUNS).read_text())))
-    results = list(judge_trainings(read_trainings(folder), profile))
+    results = list(judge_trainings(folder, profile))
     for result in results:
         yield from _of_table(folder / f"{result.experiment.stem}.csv", result.table)
     if results:
@@ -99,10 +102,13 @@ def check_results(folder: Path, profile: str) -> Iterator[str]:
 def _made_again(plan: Experiment, folder: Path) -> Result | Settings | Judged:
     if plan.name in FROM_VALUES:
         return FROM_VALUES[plan.name](Measured.load(folder / f"{plan.stem}{MEASURED}"))
-    if plan.name in FROM_MAPS:
-        trainings = {training.config: training for training in read_trainings(folder / TRAININGS / plan.dataset)}
-        return FROM_MAPS[plan.name](plan, [trainings[config] for config in plan.configs()])
-    return architecture_figure(plan)  # counted on the modules
+    if plan.name == "table1":
+        return architecture_figure(plan)  # counted on the modules
+    trainings = {training.config: training for training in read_trainings(folder / TRAININGS / plan.dataset)}
+    runs = [trainings[config] for config in plan.configs()]
+    if plan.name in CHARTS:
+        return CHARTS[plan.name](plan, Measured.load(folder / f"{plan.stem}{MEASURED}"), runs)
+    return FROM_MAPS[plan.name](plan, runs)
 
 
 def _of_table(file: Path, now: pd.DataFrame) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What the trainings on photographs say: charts, tables, verdicts and a page, from what they left in `figures/results`.
 
-No training, no model and no photograph is needed. A chart is made as soon as all of its trainings are there.
+No training, no model and no photograph is needed, but for what only the models can say: that is measured once (`measure`), and what
+was measured lies beside the trainings. A chart is made as soon as all that it needs is there.
 """
 
 import json
@@ -9,10 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from lficam.figures.chance import chance_figure
+from lficam.figures.class_dependence import measure_two_objects, two_objects_chart
 from lficam.figures.experiments import COMPARISON, EXPERIMENTS
+from lficam.figures.fin_worth import importance_chart, measure_importance
 from lficam.figures.folds import folds_figure, in_folds
 from lficam.figures.grid import DPI
+from lficam.figures.hidden_pixels import faithfulness_chart, measure_faithfulness
 from lficam.figures.learning import learning_figure
+from lficam.figures.measured import SUFFIX as VALUES
+from lficam.figures.measured import Measured
+from lficam.figures.new_weights import measure_sanity, sanity_chart
 from lficam.figures.on_object import objects_figure
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
@@ -20,8 +27,8 @@ from lficam.figures.settings import settings_figure
 from lficam.paths import atomic_file
 from lficam.reproduce.findings import Report, figure_of, scope_of
 from lficam.reproduce.report import as_markdown
-from lficam.reproduce.results import Training, read_trainings
-from lficam.training.runs import RunRecord
+from lficam.reproduce.results import read_trainings
+from lficam.training.runs import Run, RunRecord
 
 PROFILE = "photos"
 VERDICTS, PAGE = "verdicts.json", "README.md"
@@ -49,9 +56,35 @@ JUDGED: dict[str, tuple[Experiment, Callable[[Experiment, Sequence[RunRecord]], 
     "folds_catdog": (replace(_CATDOG, title="Do explanations generalise, and tell right from wrong?"), folds_figure),
 }
 
+Measure = Callable[[Experiment, Sequence[Run]], Measured]
+Draw = Callable[[Experiment, Measured, Sequence[RunRecord]], Result]
 
-def judge_trainings(trainings: Sequence[Training], profile: str) -> Iterator[Result]:
-    """What can be made of them; each is named by its stem, a key of JUDGED."""
+# The same of what needs the models and the photographs: how it is measured, and what follows from that.
+MEASURED: dict[str, tuple[Experiment, Measure, Draw]] = {
+    "faithfulness_stl10": (EXPERIMENTS["extra4"], measure_faithfulness, faithfulness_chart),
+    "sanity_stl10": (EXPERIMENTS["extra5"], measure_sanity, sanity_chart),
+    "classes_stl10": (EXPERIMENTS["extra6"], measure_two_objects, two_objects_chart),
+    "importance_stl10": (EXPERIMENTS["extra7"], measure_importance, importance_chart),
+}
+
+
+def measure(stem: str, profile: str, folder: Path) -> None:
+    """Measure what a figure of `MEASURED` needs, unless it lies in the folder; trains what the store lacks of its runs."""
+    plan, measured_of, _ = MEASURED[stem]
+    experiment, file = replace(plan, profile=profile), folder / f"{stem}{VALUES}"
+    if _measured(file, experiment) is None:
+        measured_of(experiment, experiment.runs()).save(file)
+
+
+def _measured(file: Path, experiment: Experiment) -> Measured | None:
+    """What was measured of the runs of an experiment; None if nothing was, or of other runs."""
+    measured = Measured.load(file) if file.is_file() else None
+    return measured if measured and set(measured.runs) <= {config.run_id() for config in experiment.configs()} else None
+
+
+def judge_trainings(folder: Path, profile: str) -> Iterator[Result]:
+    """What can be made of the trainings in a folder; each is named by its stem, a key of JUDGED or MEASURED."""
+    trainings = read_trainings(folder)
     by_config = {training.config: training for training in trainings}
     images = tuple(max(training.data[split] for training in trainings) for split in ("train", "test"))  # a fold has fewer
     for stem, (plan, make) in JUDGED.items():
@@ -61,6 +94,10 @@ def judge_trainings(trainings: Sequence[Training], profile: str) -> Iterator[Res
             configs = in_folds(configs)
         if all(config in by_config for config in configs):
             yield make(experiment, [by_config[config] for config in configs])
+    for stem, (plan, _, draw) in MEASURED.items():
+        experiment = replace(plan, stem=stem, profile=profile, images=images)
+        if measured := _measured(folder / f"{stem}{VALUES}", experiment):
+            yield draw(experiment, measured, [by_config[config] for config in experiment.configs()])
 
 
 def write_judgement(folder: Path, profile: str) -> list[str]:
@@ -68,7 +105,7 @@ def write_judgement(folder: Path, profile: str) -> list[str]:
 
     Returns the stems of what could be said.
     """
-    results = list(judge_trainings(read_trainings(folder), profile))
+    results = list(judge_trainings(folder, profile))
     for result in results:
         stem = result.experiment.stem
         with atomic_file(folder / f"{stem}.png") as temporary:

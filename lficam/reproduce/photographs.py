@@ -4,7 +4,7 @@ Hours on two cores. A second call goes on where the first one ended; what is wri
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from lficam.errors import InputError
 from lficam.figures.experiments import comparison, experiment
 from lficam.figures.folds import in_folds
 from lficam.paths import repository
-from lficam.reproduce.judgement import FINE_TUNED, PROFILE, write_judgement
+from lficam.reproduce.judgement import FINE_TUNED, MEASURED, PROFILE, measure, write_judgement
 from lficam.reproduce.results import write_training, written
 from lficam.training.config import RunConfig
 from lficam.training.runs import fit_or_load_all
@@ -35,10 +35,12 @@ def trainings() -> dict[str, list[RunConfig]]:
     return {name: sorted(configs, key=lambda config: config.seed) for name, configs in rows.items()}
 
 
-def train_and_write(rows: Mapping[str, Sequence[RunConfig]], with_epochs: set[str], folder: Path) -> None:
-    """Train what `folder`/<data set> does not hold, write each training there as soon as it has ended, at the end what they say.
+def train_and_write(
+    rows: Mapping[str, Sequence[RunConfig]], with_epochs: set[str], measured: Mapping[str, Iterable[str]], folder: Path
+) -> None:
+    """Train what `folder`/<data set> does not hold, write each training there as soon as it has ended, and what they say.
 
-    with_epochs: ids of the runs whose maps are kept of all epochs.
+    with_epochs: ids of the runs whose maps are kept of all epochs. measured: row -> stems of what its models are measured for.
     """
     for name, configs in rows.items():
         for number, config in enumerate(configs, 1):
@@ -47,8 +49,11 @@ def train_and_write(rows: Mapping[str, Sequence[RunConfig]], with_epochs: set[st
                 print(f"{name}: {number} of {len(configs)}", flush=True)
                 (run,) = fit_or_load_all([config], epochs=True)
                 write_training(run, target, epochs=None if run.id in with_epochs else (0,))
-    for target in {folder / config.dataset for configs in rows.values() for config in configs}:
-        write_judgement(target, PROFILE)
+        for target in {folder / config.dataset for config in configs}:
+            for stem in measured.get(name, ()):
+                print(stem, flush=True)
+                measure(stem, PROFILE, target)
+            write_judgement(target, PROFILE)
 
 
 def main() -> None:
@@ -58,7 +63,7 @@ def main() -> None:
     try:
         rows = trainings()
         learning = {config.run_id() for name in (FIVE_SEEDS, FROM_IMAGENET) for config in rows[name]}
-        train_and_write(rows, learning, root / "figures" / "results")
+        train_and_write(rows, learning, {FIVE_SEEDS: MEASURED}, root / "figures" / "results")
     except InputError as error:
         sys.exit(f"lficam: {error}")
 

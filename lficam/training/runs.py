@@ -77,6 +77,10 @@ class RunRecord:
         """What one needs to know to use the model elsewhere."""
         return _metadata(self.config, self)
 
+    def architecture(self) -> nn.Module:
+        """The model's modules with weights that come from nowhere else."""
+        return build_model(self.config.model_copy(update={"pretrained": False, "weights": None}), len(self.classes))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run(RunRecord, Trained):
@@ -137,10 +141,9 @@ class Run(RunRecord, Trained):
         Not what its training started from, which may be weights from elsewhere, or timm's residual branches switched off.
         number: tells the networks of one seed apart.
         """
-        seed = self.config.seed + UNTRAINED_SEED + number
-        model = build_model(self.config.model_copy(update={"pretrained": False, "weights": None}), len(self.classes))
+        model = self.architecture()
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+            torch.default_generator.manual_seed(self.config.seed + UNTRAINED_SEED + number)
             initialize(model)
         return model.eval()
 

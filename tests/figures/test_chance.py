@@ -235,7 +235,7 @@ def test_images_too_small_for_ssim_are_compared_without_it():
 def test_the_same_question_is_answered_by_other_measures_in_sentences():
     runs = [run for method in ("abn", "lfi-cam-without-fin", "lfi-cam", "plain") for run in runs_of(method, by_chance)]
     result = chance_figure(experiment("extra1"), runs)
-    over_abn, over_features, learned, by_threshold = result.remarks
+    over_abn, over_features, learned, _, by_threshold = result.remarks
     for metric in ("iou", "iou_equal_map_size", "top_overlap"):
         assert f"{row(result, 'LFI-CAM - ABN: same image')[metric]:.2f} [" in over_abn
     expected = row(result, "LFI-CAM: same image")["iou"] - row(result, "plain network (CAM): same image, mean feature map")["iou"]
@@ -244,3 +244,15 @@ def test_the_same_question_is_answered_by_other_measures_in_sentences():
     assert math.isnan(row(result, "LFI-CAM - plain's mean feature map: same image")["spearman"])  # not measured
     assert f"{row(result, 'LFI-CAM: trained - untrained')['top_overlap']:z.2f} [" in learned
     assert sorted(by_threshold.count(f"0.{k}") for k in range(1, 10)) == [1] * 9
+
+
+@pytest.mark.parametrize(("untrained", "apart"), [(lambda k: about_the_image(), True), (lambda k: one_map_everywhere(), False)])
+def test_untrained_networks_that_pass_the_null_line_as_well_are_named(untrained, apart):
+    """Two networks of the same map of each image agree at 1; what maps of different images give is counted over all pairs."""
+    runs = [run for method in ("abn", "lfi-cam", "plain") for run in runs_of(method, by_chance, untrained=untrained, seed=range(5))]
+    remark = chance_figure(experiment("extra1"), runs).remarks[3]
+    shown = resize_map(untrained(0), (28, 28))
+    others = [iou(shown[i : i + 1], shown[j : j + 1]).item() for i in range(IMAGES) for j in range(IMAGES) if i != j]
+    found = float(remark.split("IoU ")[1].split(" [")[0])
+    assert found == pytest.approx(1 - sum(others) / len(others), abs=0.02)
+    assert (found > 0.5) == apart

@@ -3,7 +3,13 @@ import torch
 from helpers import untrained_run
 
 from lficam.errors import InputError
-from lficam.figures.class_dependence import pairs_of_classes, shares_of_halves, two_objects_figure
+from lficam.figures.class_dependence import (
+    measure_two_objects,
+    pairs_of_classes,
+    shares_of_halves,
+    two_objects_chart,
+    two_objects_figure,
+)
 from lficam.figures.experiments import experiment
 from lficam.metrics.baselines import baseline_maps
 
@@ -94,3 +100,13 @@ def test_every_picture_shows_two_images_of_different_classes(result):
         image = test.images[test.ids.index(right)] / 255
         assert torch.equal(picture[..., 28:], image)
     assert len(figure.drawing.panels) == 7 * experiment("extra6").shown
+
+
+def test_the_chart_shows_the_same_numbers_and_no_picture(result):
+    runs, figure = result
+    measured = measure_two_objects(experiment("extra6"), runs)
+    chart = two_objects_chart(experiment("extra6"), measured, runs)
+    assert chart.table.equals(figure.table)
+    assert chart.images == {}
+    means = [[value[0] for value in panel.values] for panel in chart.drawing.panels]
+    assert means == [figure.table[f"share_in_{half}_half"].tolist() for half in ("asked", "more_probable")]

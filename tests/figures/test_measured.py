@@ -9,11 +9,11 @@ def test_what_is_saved_is_read_in_its_order(tmp_path):
         "the second, by name": {"pointing": torch.tensor([1.0, float("nan")]), "energy": torch.rand(2)},
         "a map / of both": {"pairs": torch.rand(3, 3, 2), "energy": torch.rand(3, 2)},
     }
-    Measured(values, ["one", "two"], [4, 2, 3]).save(tmp_path / "figure.safetensors")
-    Measured(values, ["one", "two"], [4, 2, 3]).save(tmp_path / "again.safetensors")
+    for name in ("figure", "again"):
+        Measured(values, ["one", "two"], [4, 2, 3], ["a run", "another"]).save(tmp_path / f"{name}.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "figure.safetensors").read_bytes()
     read = Measured.load(tmp_path / "figure.safetensors")
-    assert (read.sources, read.seeds) == (["one", "two"], [4, 2, 3])
+    assert (read.sources, read.seeds, read.runs) == (["one", "two"], [4, 2, 3], ["a run", "another"])
     assert {name: list(found) for name, found in read.values.items()} == {name: list(found) for name, found in values.items()}
     assert list(read.values) == list(values)
     for name, found in values.items():

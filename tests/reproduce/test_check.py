@@ -17,7 +17,7 @@ from lficam.figures.settings import settings_figure
 from lficam.provenance import environment
 from lficam.reproduce import check as checking
 from lficam.reproduce import judgement
-from lficam.reproduce.check import FROM_MAPS, FROM_VALUES, check_reference, check_results
+from lficam.reproduce.check import CHARTS, FROM_MAPS, FROM_VALUES, check_reference, check_results
 from lficam.reproduce.judgement import write_judgement
 from lficam.reproduce.results import read_trainings, write_training
 
@@ -38,7 +38,7 @@ def differing(folder):
 
 
 def test_every_figure_is_made_again():
-    assert {"table1", *FROM_VALUES, *FROM_MAPS} == set(EXPERIMENTS)
+    assert {"table1", *FROM_VALUES, *CHARTS, *FROM_MAPS} == set(EXPERIMENTS)
 
 
 def test_what_is_committed_is_what_follows(folder):

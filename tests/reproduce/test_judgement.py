@@ -11,14 +11,17 @@ from helpers import plant_maps, random_maps, untrained_run
 from lficam.data.samples import held_out
 from lficam.figures.chance import chance_figure
 from lficam.figures.experiments import EXPERIMENTS
+from lficam.figures.fin_worth import importance_chart
 from lficam.figures.folds import folds_figure, in_folds
+from lficam.figures.measured import Measured
+from lficam.figures.plan import Experiment
 from lficam.figures.profiles import PROFILES
 from lficam.figures.settings import settings_figure
 from lficam.metrics.mege_reco import FEWEST_DIFFERENT
 from lficam.provenance import environment
 from lficam.reproduce import judgement
-from lficam.reproduce.judgement import judge_trainings, write_judgement
-from lficam.reproduce.results import read_trainings, write_training
+from lficam.reproduce.judgement import judge_trainings, measure, write_judgement
+from lficam.reproduce.results import write_training
 from lficam.training.kept_maps import as_levels, as_maps
 
 IMAGES, FOLD_IMAGES = 20, 60
@@ -32,6 +35,7 @@ def on_digits(monkeypatch):
     monkeypatch.setitem(PROFILES, "embedded", PROFILES["embedded"]._replace(own_seeds=True))  # as of photographs
     plans = {"settings_digits": (SETTINGS, settings_figure), "seeds_digits": (SEEDS, chance_figure)}
     monkeypatch.setattr(judgement, "JUDGED", plans | {"folds_digits": (PARTS, folds_figure)})
+    monkeypatch.setattr(judgement, "MEASURED", {})
 
 
 def run_of(config, images, accuracy=0.8):
@@ -67,7 +71,7 @@ def same(table, expected):
 
 def test_what_was_written_says_what_the_runs_say(tmp_path):
     runs = write(SEEDS, tmp_path)
-    (result,) = judge_trainings(read_trainings(tmp_path), "embedded")
+    (result,) = judge_trainings(tmp_path, "embedded")
     expected = chance_figure(SEEDS, runs)
     same(result.table, expected.table)
     assert [(v.claim, v.outcome) for v in result.verdicts] == [(v.claim, v.outcome) for v in expected.verdicts]
@@ -78,8 +82,8 @@ def test_nothing_is_said_before_all_trainings_are_there(tmp_path):
     runs = write(SEEDS, tmp_path / "all")
     for run in runs[:-1]:
         write_training(run, tmp_path / "but one")
-    assert list(judge_trainings(read_trainings(tmp_path / "but one"), "embedded")) == []
-    assert len(list(judge_trainings(read_trainings(tmp_path / "all"), "embedded"))) == 1
+    assert list(judge_trainings(tmp_path / "but one", "embedded")) == []
+    assert len(list(judge_trainings(tmp_path / "all", "embedded"))) == 1
 
 
 def test_chart_table_and_verdicts_are_files(tmp_path):
@@ -115,7 +119,7 @@ def test_folds_are_judged_on_the_training_images_by_their_parts(tmp_path):
         answers["predicted"] = [a if r else b for a, b, r in zip(answers["label"], wrong, right[k].tolist(), strict=True)]
         run.__dict__["kept"] = run.kept._replace(answers=answers)
         write_training(run, tmp_path)
-    (result,) = judge_trainings(read_trainings(tmp_path), "embedded")
+    (result,) = judge_trainings(tmp_path, "embedded")
     table = result.table.set_index("method")
     assert table.loc["LFI-CAM", "different"] > FEWEST_DIFFERENT
     assert table.loc["LFI-CAM", "mege"] == pytest.approx(1, abs=0.02)
@@ -123,3 +127,35 @@ def test_folds_are_judged_on_the_training_images_by_their_parts(tmp_path):
     assert table.loc["ABN", "reco"] < table.loc["ABN", "reco_by_chance_high"] + 0.05
     assert table.loc["ABN", "mege"] < 0.6
     assert result.verdicts == ()
+
+
+def test_what_only_the_models_can_say_is_measured_once_and_drawn_without_them(tmp_path, monkeypatch):
+    plan = replace(EXPERIMENTS["extra7"], seeds=2, stem="importance_digits")
+    runs = [planted(config, k) for k, config in enumerate(plan.configs())]
+    for run in runs:
+        write_training(run, tmp_path)
+    calls = []
+
+    def measure_planted(experiment, models):
+        calls.append([run.id for run in models])
+        right = torch.ones(2, IMAGES)
+        values = {kind: {"accuracy": right} for kind in ("learned", "uniform", "trained without FIN")}
+        return Measured(values, [str(k) for k in range(IMAGES)], [0, 1], [run.id for run in models])
+
+    monkeypatch.setattr(judgement, "MEASURED", {"importance_digits": (plan, measure_planted, importance_chart)})
+    monkeypatch.setattr(Experiment, "runs", lambda self: runs)
+    assert list(judge_trainings(tmp_path, "embedded")) == []
+    for _ in range(2):
+        measure("importance_digits", "embedded", tmp_path)
+    assert calls == [[run.id for run in runs]]
+    (result,) = judge_trainings(tmp_path, "embedded")
+    assert result.experiment.stem == "importance_digits"
+    assert [run.id for run in result.runs] == [run.id for run in runs]
+    assert write_judgement(tmp_path, "embedded") == ["importance_digits"]
+    # of other trainings, it says nothing of these
+    Measured.load(tmp_path / "importance_digits.safetensors")._replace(runs=["another"]).save(
+        tmp_path / "importance_digits.safetensors"
+    )
+    assert list(judge_trainings(tmp_path, "embedded")) == []
+    measure("importance_digits", "embedded", tmp_path)
+    assert len(calls) == 2

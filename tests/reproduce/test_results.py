@@ -132,9 +132,9 @@ def test_five_folds_leave_out_another_part_each_and_have_a_seed_each():
 
 def test_each_training_is_written_as_it_ends_and_what_is_there_is_not_trained_again(tmp_path, capsys):
     first, second = config(epochs=1), config(epochs=1, seed=1)
-    train_and_write({"a row": [first]}, {first.run_id()}, tmp_path / "left")
+    train_and_write({"a row": [first]}, {first.run_id()}, {}, tmp_path / "left")
     shutil.rmtree(runs_dir() / first.run_id())
-    train_and_write({"a row": [first, second]}, {first.run_id()}, tmp_path / "left")
+    train_and_write({"a row": [first, second]}, {first.run_id()}, {}, tmp_path / "left")
     assert "a row: 2 of 2" in capsys.readouterr().out
     assert written(tmp_path / "left" / "digits-stl10") == {first.run_id(), second.run_id()}
     assert not (runs_dir() / first.run_id()).exists()
@@ -145,7 +145,7 @@ def test_each_training_is_written_as_it_ends_and_what_is_there_is_not_trained_ag
 def test_a_run_stored_without_the_maps_of_its_epochs_is_trained_again(tmp_path):
     run = fit_or_load(config(epochs=1))
     (runs_dir() / run.id / "epochs.safetensors").unlink()
-    train_and_write({"a row": [run.config]}, set(), tmp_path)
+    train_and_write({"a row": [run.config]}, set(), {}, tmp_path)
     (training,) = read_trainings(tmp_path / "digits-stl10")
     assert list(training.epoch_maps) == [0]
     assert load_record(run.id).metrics["test_accuracy"] == run.metrics["test_accuracy"]

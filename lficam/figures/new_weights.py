@@ -1,18 +1,16 @@
-"""Extra figures 4 and 5: do the maps explain their models? Faithfulness and a sanity check.
+"""Extra figure 5: do the maps depend on what the networks have learned? What is left of them while weights are drawn anew.
 
-Both are measured on several models of every method, which differ in their seed, and on the same test images; the intervals
-are over images and models (`intervals`).
+Measured on several models of every method, which differ in their seed, and on the same test images; the intervals are over images
+and models (`intervals`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lficam.data import digits
-from lficam.data.augmentation import normalize
 from lficam.figures.charts import Chart, Dots, Lines
 from lficam.figures.measured import Judged, Measured, stacked
 from lficam.figures.plan import Experiment
@@ -20,115 +18,36 @@ from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
 from lficam.figures.verdicts import judge
 from lficam.metrics import map_names
-from lficam.metrics.baselines import BASELINES, baseline_maps, random_maps
-from lficam.metrics.faithfulness import blurred, insertion_deletion
+from lficam.metrics.baselines import baseline_maps
 from lficam.metrics.intervals import interval, known_interval, pair_interval
 from lficam.metrics.localisation import localisation
 from lficam.metrics.sanity import cascade, each_alone
-from lficam.metrics.similarity import spearman
+from lficam.metrics.similarity import iou, spearman, top_overlap
 from lficam.model.abn import ABN
+from lficam.model.cam import resize_map
 from lficam.model.devices import on_best_device
 from lficam.model.plain import Plain
 from lficam.training.explain import BATCH, explain_batches
-from lficam.training.runs import Run
+from lficam.training.runs import Run, RunRecord
 
-# Of a table's quantities, those that the figure shows.
-PANELS = {
-    "insertion_minus_deletion": "insertion − deletion, mean colour",
-    "insertion_minus_deletion_blurred": "the same, blurred",
-    "insertion_minus_deletion_black": "the same, black",
-    "less_than_own_map_by": "LFI-CAM's own less this one (judged)",
-    "pointing": "pointing accuracy",
-    "energy": "energy inside the mask",
-}
-
-
-def faithfulness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
-    """Extra figure 4: the models' own maps beside those of other methods for the same models; E4, E5."""
-    index = experiment.judged_images(runs[0].dataset)
-    measured = Measured(_scores(runs, index), runs[0].sources(index))
-    judged, panels = judge_faithfulness(measured), []
-    table = judged.table
-    for metric, label in PANELS.items():
-        if metric in table:
-            values = table[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy().tolist()
-            panels.append(Dots(label, table["map"].tolist(), values, mark=table.set_index("map")[metric][map_names.RANDOM]))
-    footnote = (
-        f"{experiment.varied} of each method; {len(index)} test images; bars: 95 % intervals over images and "
-        f"{table['models'].max()} models.\n"
-        "Higher is better, but for what is judged, where less means better than LFI-CAM's own; dashed: the random map. A map is\n"
-        "judged by its own model and the class that it predicts. Maps of one model compare; ABN, LFI-CAM without FIN and plain\n"
-        "are other classifiers, so a difference to their maps is one of models, too. What a hidden pixel shows: the mean colour,\n"
-        "the blurred image, black."
-    )
-    chart = Chart(experiment.title, experiment.source, panels, footnote)
-    return Result(experiment, chart, table, judged.verdicts, tuple(runs), measured=measured)
-
-
-def judge_faithfulness(measured: Measured) -> Judged:
-    """One row a map; E4, E5."""
-    values, sources, rows = measured.values, measured.sources, []
-    own = values[map_names.LFI_CAM]["insertion_minus_deletion"]
-    for name, found in values.items():
-        row = {"map": name, "models": len(own), "images": len(sources)}
-        for metric, scores in found.items():
-            row |= with_interval(metric, known_interval(scores, sources))
-        rows.append(row | with_interval("less_than_own_map_by", interval(own - found["insertion_minus_deletion"], sources)))
-    verdicts = (
-        judge(question, interval(own - values[other]["insertion_minus_deletion"], sources))
-        for question, other in (("E4", map_names.RANDOM), ("E5", map_names.GRAD_CAM))
-    )
-    return Judged(pd.DataFrame(rows), tuple(verdicts))
-
-
-def _scores(runs: Sequence[Run], index: Sequence[int]) -> dict[str, dict[str, Tensor]]:
-    """Map -> metric -> (S, N)."""
-    scores = {}
-    for run in runs:
-        images, classes = run.inputs(index), run.explained.probabilities[index].argmax(1)
-        masks = run.masks(index)
-        with on_best_device(run.model):
-            for name, cams in _maps_to_judge(run, images, classes, index).items():
-                for metric, values in (_faithful(run, images, cams, classes) | localisation(cams, masks)).items():
-                    scores.setdefault(name, {}).setdefault(metric, []).append(values)
-    return stacked(scores)
-
-
-def _faithful(run: Run, images: Tensor, cams: Tensor, classes: Tensor) -> dict[str, Tensor]:
-    """Insertion and deletion over the mean colour, and their difference over everything that a hidden pixel may show."""
-    canvases = {"": None, "_blurred": blurred(images)}
-    if run.config.dataset in digits.RECIPES:  # which lie on black
-        canvases["_black"] = normalize(torch.zeros(1, 3, 1, 1), run.mean, run.std)
-    scores = {}
-    for name, under in canvases.items():
-        found = insertion_deletion(run.model, images, cams, classes, under=under)
-        scores[f"insertion_minus_deletion{name}"] = found["insertion"] - found["deletion"]
-        if not name:
-            scores |= {metric: found[metric] for metric in ("insertion", "deletion")}
-    return scores
-
-
-def _maps_to_judge(run: Run, images: Tensor, classes: Tensor, index: Sequence[int]) -> dict[str, Tensor]:
-    """Name -> (N, 1, u, v)."""
-    cams, mean_features = run.explained.cam[index], run.explained.mean_features[index]
-    if isinstance(run.model, ABN):
-        return {map_names.ABN: cams}
-    if isinstance(run.model, Plain):
-        return {map_names.PLAIN: cams}
-    if run.model.fin is None:
-        return {map_names.MEAN_WITHOUT_FIN: mean_features}
-    return {
-        map_names.LFI_CAM: cams,
-        map_names.MEAN_WITH_FIN: mean_features,
-        **{name: baseline_maps(name, run.model, images, classes) for name in BASELINES},
-        map_names.RANDOM: random_maps(len(images), cams.shape[-1], run.config.seed),
-    }
+# Metrics beside the rank correlation, of the trained network's map and of the one with all weights drawn anew.
+_IOU, _TENTHS, _ANEW = "iou", "top_overlap", "drawn anew, "
+ON_OBJECT = ("pointing", "energy")  # where there are masks
 
 
 def sanity_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     """Extra figure 5: rank correlation with the trained model's map while the weights are drawn anew; E6."""
+    return sanity_chart(experiment, measure_sanity(experiment, runs), runs)
+
+
+def measure_sanity(experiment: Experiment, runs: Sequence[Run]) -> Measured:
+    """What is left of the runs' maps while their weights are drawn anew."""
     index = experiment.judged_images(runs[0].dataset)
-    measured = Measured(_randomised(runs, index), runs[0].sources(index))
+    return Measured(_randomised(runs, index), runs[0].sources(index), runs=[run.id for run in runs])
+
+
+def sanity_chart(experiment: Experiment, measured: Measured, runs: Sequence[RunRecord]) -> Result:
+    """The figure, from what was measured of the runs."""
     judged = judge_sanity(measured)
     table = judged.table.set_index(["map", "drawn_anew"])
     maps, stages = list(measured.values), _stages(measured, map_names.LFI_CAM, _DOWN_TO)
@@ -139,31 +58,60 @@ def sanity_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
         _dots("rank correlation, two untrained networks", table, maps, _TWO_UNTRAINED),
     ]
     footnote = (
-        f"{experiment.varied} of each method; {len(index)} test images; bars: 95 % intervals over images and "
-        f"{table['models'].max()} models.\n"
+        f"{experiment.varied} of each method; {len(measured.sources)} test images; bars: 95 % intervals over images and "
+        f"{judged.table['models'].max()} models.\n"
         "1: the map ranks its cells as the trained network's does; 0: nothing in common. Grad-CAM, CAM: of the true class. From\n"
         "the output down, the stages below go on as trained, which keeps much of a map. Two untrained: maps of one image by\n"
         "networks that have learned nothing, which agree as far as the image itself decides."
     )
     chart = Chart(experiment.title, experiment.source, panels, footnote)
-    return Result(experiment, chart, judged.table, judged.verdicts, tuple(runs), measured=measured)
+    return Result(experiment, chart, judged.table, judged.verdicts, tuple(runs), measured=measured, remarks=judged.remarks)
 
 
 def judge_sanity(measured: Measured) -> Judged:
-    """One row a map and stage, and one for two untrained networks; E6."""
+    """One row a map and stage, and one for two untrained networks; E6, and what training does to the map beside its ranks."""
     sources, rows = measured.sources, []
     for name, found in measured.values.items():
-        for stage in _stages(measured, name, _DOWN_TO):
+        stages = _stages(measured, name, _DOWN_TO)
+        for stage in stages:
             down_to, alone = found[_DOWN_TO + stage], found.get(_ALONE + stage)
             row = {"map": name, "drawn_anew": stage, "models": len(down_to), "images": len(sources)}
             row |= with_interval("down_to_it", interval(down_to, sources))
-            rows.append(row | with_interval("alone", None if alone is None else interval(alone, sources)))
+            row |= with_interval("alone", None if alone is None else interval(alone, sources))
+            rows.append(row | _beside_the_rank(found, stage == stages[0], stage == stages[-1]))
         between = pair_interval(found[_TWO_UNTRAINED], sources)
         row = {"map": name, "drawn_anew": _TWO_UNTRAINED, "models": between.models, "images": len(sources)}
         rows.append(row | with_interval("down_to_it", between))
+    ours = measured.values[map_names.LFI_CAM]
     last = _stages(measured, map_names.LFI_CAM, _DOWN_TO)[-1]
-    verdict = judge("E6", interval(1 - measured.values[map_names.LFI_CAM][_DOWN_TO + last], sources))
-    return Judged(pd.DataFrame(rows), (verdict,))
+    verdict = judge("E6", interval(1 - ours[_DOWN_TO + last], sources))
+    return Judged(pd.DataFrame(rows), (verdict,), tuple(_said_beside(measured)))
+
+
+def _beside_the_rank(found: Mapping[str, Tensor], trained: bool, all_anew: bool) -> dict[str, float]:
+    """Means that are known of the trained network's map and of the one with all weights drawn anew: of these rows alone."""
+    prefix = "" if trained else _ANEW
+    metrics = {metric: prefix + metric for metric in ON_OBJECT if metric in found} if trained or all_anew else {}
+    metrics |= {metric: metric for metric in (_IOU, _TENTHS) if all_anew}
+    return {metric: found[key].double().nanmean().item() for metric, key in metrics.items()}
+
+
+def _said_beside(measured: Measured) -> Iterator[str]:
+    """A map of which the ranks stay may have moved all the same: its area, its peak, what lies on the object."""
+    sources, parts = measured.sources, {}
+    for name, found in measured.values.items():
+        parts[name] = ", ".join(str(interval(found[metric], sources)) for metric in (_IOU, _TENTHS))
+    said = "; ".join(f"{name} {numbers}" for name, numbers in parts.items())
+    yield f"With all weights drawn anew, IoU with the trained network's map and overlap of the highest tenths: {said}"
+    ours = measured.values[map_names.LFI_CAM]
+    if "energy" in ours:
+        gains = []
+        for metric in ON_OBJECT:
+            before, after = ours[_ANEW + metric], ours[metric]
+            gains.append(
+                f"{metric} from {before.nanmean():.3f} to {after.nanmean():.3f}, more by {known_interval(after - before, sources)}"
+            )
+        yield f"What training does to LFI-CAM's map, inside the true mask: {', '.join(gains)}"
 
 
 # Rank correlation with the trained model's map after weights were drawn anew, from the output down to a stage, and of it alone;
@@ -184,9 +132,20 @@ def _randomised(runs: Sequence[Run], index: Sequence[int]) -> dict[str, dict[str
                     for stage, values in measure(run.model, untrained, images, maps_of).items():
                         stage = _STAGES.get(stage, stage.removeprefix("trunk."))
                         of_map.setdefault(how + stage, []).append(values)
-                untrained_maps.setdefault(name, []).append(maps_of(untrained, images).cpu())
+                own, drawn_anew = (maps_of(model, images).cpu() for model in (run.model, untrained))
+                for metric, values in _compared(own, drawn_anew, images.shape[-2:], run.masks(index)).items():
+                    of_map.setdefault(metric, []).append(values)
+                untrained_maps.setdefault(name, []).append(drawn_anew)
     between = {name: {_TWO_UNTRAINED: _between(maps)} for name, maps in untrained_maps.items()}
     return {name: found | between[name] for name, found in stacked(scores).items()}
+
+
+def _compared(own: Tensor, drawn_anew: Tensor, size: tuple[int, int], masks: Tensor | None) -> dict[str, Tensor]:
+    """How alike a network's maps are before and after its weights were drawn anew, (N,), and whether they lie on the object."""
+    before, after = (resize_map(cams, size) for cams in (own, drawn_anew))
+    alike = {_IOU: iou(before, after), _TENTHS: top_overlap(before, after)}
+    anew = {_ANEW + metric: values for metric, values in localisation(drawn_anew, masks).items()}
+    return alike | localisation(own, masks) | anew
 
 
 def _stages(measured: Measured, name: str, how: str) -> list[str]:
