@@ -16,7 +16,8 @@
 - `learning`: how alike they are while the models learn
 - `on_object`: do they lie on the object? C1 by several models
 - `folds`: do they generalise, and tell right from wrong?
-- `trust`: faithfulness and the sanity check
+- `hidden_pixels`: how faithful are they to their models?
+- `new_weights`: do they depend on what was learned? The sanity check
 - `class_dependence`: one map for all classes, on pictures of two objects
 - `fin_worth`: other weights in place of the FIN's
 - `result`: a finished figure
