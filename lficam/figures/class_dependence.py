@@ -55,8 +55,8 @@ def two_objects_chart(experiment: Experiment, measured: Measured, runs: Sequence
         "side; bars: 95 %\nintervals over pictures and models. Dashed: half of the map, as of one that does not tell the two apart."
     )
     chart = Chart(experiment.title, experiment.source, panels, footnote)
-    runs = tuple(run for run in runs if run.id in measured.runs)
-    return Result(experiment, chart, table, (), runs, measured=measured)
+    by_id = {run.id: run for run in runs}
+    return Result(experiment, chart, table, (), tuple(by_id[id] for id in measured.runs), measured=measured)
 
 
 SHARES = {

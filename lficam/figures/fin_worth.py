@@ -56,7 +56,8 @@ def importance_chart(experiment: Experiment, measured: Measured, runs: Sequence[
             rows = means.dropna(subset=metric)
             values = rows[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy().tolist()
             panels.append(Dots(label, rows["importance"].tolist(), values, mark=values[0][0]))
-    runs = [run for run in runs if run.id in measured.runs]
+    by_id = {run.id: run for run in runs}
+    runs = [by_id[id] for id in measured.runs]
     chart = Chart(experiment.title, experiment.source, panels, _footnote(experiment, runs, len(measured.sources)))
     return Result(experiment, chart, judged.table, judged.verdicts, tuple(runs), measured=measured, remarks=judged.remarks)
 

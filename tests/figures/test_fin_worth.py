@@ -27,6 +27,12 @@ def result(runs, without):
     return importance_figure(experiment("extra7"), [untrained_run("abn"), *without, *runs])
 
 
+def test_its_runs_are_in_the_order_of_its_plan(result):
+    """By which a figure is known to be up to date."""
+    methods = dict.fromkeys(run.config.method for run in result.runs)
+    assert tuple(methods) == experiment("extra7").methods
+
+
 def rows(result, seed="all"):
     return result.table[result.table["seed"] == seed].set_index("importance")
 

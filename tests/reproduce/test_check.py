@@ -17,7 +17,7 @@ from lficam.figures.settings import settings_figure
 from lficam.provenance import environment
 from lficam.reproduce import check as checking
 from lficam.reproduce import judgement
-from lficam.reproduce.check import CHARTS, FROM_MAPS, FROM_VALUES, check_reference, check_results
+from lficam.reproduce.check import CHARTS, FROM_MAPS, FROM_VALUES, TRAININGS, check_reference, check_results
 from lficam.reproduce.judgement import write_judgement
 from lficam.reproduce.results import read_trainings, write_training
 
@@ -30,6 +30,7 @@ def folder(tmp_path):
     for name in QUICK:
         for file in REFERENCE.glob(f"{EXPERIMENTS[name].stem}.*"):
             shutil.copy(file, tmp_path)
+    (tmp_path / TRAININGS).symlink_to(REFERENCE / TRAININGS)
     return tmp_path
 
 
