@@ -4,7 +4,7 @@ PROFILE ?= embedded
 BIN     := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test lab explorer reference results lock pin clean
+.PHONY: help figures test lab explorer reference results model lock pin clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ lab: .venv/ready  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
 explorer: .venv/ready  ## the explorer as a page without code, for this machine alone: prints its address
-	$(BIN)/voila notebooks/07_explorer.ipynb --Voila.ip=127.0.0.1 --strip_sources=True --theme=light
+	$(BIN)/lficam explorer
 
 reference: .venv/ready  ## maintainers: remake figures/reference and the outputs stored in the notebooks
 	$(BIN)/python -m lficam.reproduce.reference
@@ -32,6 +32,9 @@ results: .venv/ready  ## maintainers: train on photographs (hours; resumes), kee
 
 # Without --upgrade, what is pinned in the output file stays as it is: another torch or matplotlib would change numbers and pictures.
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate --quiet --custom-compile-command "make lock"
+
+model: .venv/ready  ## maintainers: train the models that come with the package (half an hour each; resumes)
+	$(BIN)/python -m lficam.reproduce.bundle
 
 lock:  ## maintainers: pin the newest versions that pyproject.toml allows (needs uv)
 	$(COMPILE) --extra dev --upgrade --output-file requirements.lock

@@ -1,5 +1,5 @@
-"""The command line: `lficam figures`, `report`, `compare`, `data`, `explain`, `export`, `stability`, `evaluate`, `train`,
-`runs`.
+"""The command line: `lficam figures`, `report`, `compare`, `data`, `explain`, `explorer`, `export`, `stability`, `evaluate`,
+`train`, `runs`.
 
 Wrong input is one line on standard error and exit code 2. A figure or a training that fails is exit code 1.
 """
@@ -15,6 +15,8 @@ from lficam.errors import InputError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from lficam.cli.explain_images import Explained
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -146,15 +148,52 @@ def data(
 
 @app.command()
 def explain(
-    images: Annotated[list[Path], typer.Argument(help="Image files.", show_default=False)],
-    model: Annotated[str, typer.Option("--model", "--run", metavar="MODEL", help=MODEL)],
-    output: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("."),
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE_OR_FOLDER", help="Image files, and folders of them.", show_default=False)
+    ],
+    model: Annotated[
+        str, typer.Option("--model", "--run", metavar="MODEL", help=f"{MODEL} When left out, one that comes along.")
+    ] = "",
+    method: Annotated[
+        list[str],
+        typer.Option(help="lfi-cam, untrained, abn, plain, grad-cam, or all: of the models that come along. Can be repeated."),
+    ] = [],  # noqa: B006
+    output: Annotated[Path | None, typer.Option(help="Folder for the pictures; here when left out.", show_default=False)] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="An object a line instead; pictures only into a folder that is given.")
+    ] = False,
 ) -> None:
     """Classify images and draw where the model looked: <image>_cam.png for each."""
-    from lficam.cli.explain_images import explain_files
+    from lficam.cli.explain_images import COMPARED, Explained, column_of, compared_columns, explain_files
 
-    for file, label, probability in explain_files(images, model, output):
-        print(f"{file}: {label} {probability:.3f}")
+    if model and method:
+        raise InputError("--method compares the models that come with the package: leave out --model")
+    methods = COMPARED if "all" in method else method or COMPARED[:1]
+    columns = [column_of(model)] if model else compared_columns(methods)
+    refused, unsure = 0, 0
+    for found in explain_files(images, columns, output or (None if json else Path())):
+        if isinstance(found, Explained):
+            unsure += any(answer.label is None for answer in found.answers)
+            print("\n".join(_as_json(found) if json else [_as_text(found)]), flush=True)
+        else:
+            print(f"lficam: {found}", file=sys.stderr)
+            refused += 1
+    if unsure and not json:
+        classes = columns[0].trained.metadata.classes
+        print(f"{unsure} without a winner: the model knows {len(classes)} kinds of things: {', '.join(classes)}")
+    if refused:
+        raise typer.Exit(2)
+
+
+@app.command()
+def explorer(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the page's address.")] = 8866,
+    browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
+) -> None:
+    """The explorer as a page without code, for this machine alone, until Ctrl-C."""
+    from lficam.explorer.page import serve
+
+    raise typer.Exit(serve(port, browser))
 
 
 @app.command()
@@ -257,6 +296,24 @@ def runs(profile: ProfileOption = "embedded", compare: CompareOption = "", set_:
     for id in [*needed, *(other for other in stored_ids() if other not in needed)]:
         config = needed.get(id)
         print(f"{id:50} {config.setting if config else 'not of this profile':36} {_state(id)}")
+
+
+def _as_json(found: "Explained") -> list[str]:
+    """An object for each answer to an image."""
+    import json
+
+    about = {"file": str(found.file)} | ({"picture": str(found.picture)} if found.picture else {})
+    return [json.dumps(about | answer._asdict(), ensure_ascii=False) for answer in found.answers]
+
+
+def _as_text(found: "Explained") -> str:
+    parts = []
+    for answer in found.answers:
+        (name, value), *others = list(answer.probabilities.items())[:3]
+        rest = ", ".join(f"{other} {share:.3f}" for other, share in others)
+        title = f"{answer.model}: " if len(found.answers) > 1 else ""
+        parts.append(f"{title}{name}{'' if answer.label else '?'} {value:.3f} ({rest})")
+    return f"{found.picture}: {'; '.join(parts)}"
 
 
 def _check_committed() -> None:

@@ -52,13 +52,15 @@ def evaluation_crop(images: Tensor, shapes: Tensor, size: int, augmentation: str
 
     The whole image, squashed to the square; for a training on resized crops what Resize(256), CenterCrop(224) leaves of it.
     """
-    if augmentation in CENTERED:
-        side = shapes.amin(1, keepdim=True) * TEST_CROP / shapes  # (N, 2) height and width as shares
-    elif images.shape[-1] == size:
+    if augmentation not in CENTERED and images.shape[-1] == size:
         return images.float() / 255
-    else:
-        side = torch.ones_like(shapes)
-    return crop(images, torch.cat([(1 - side) / 2, side], 1), size)
+    return crop(images, evaluation_boxes(shapes, augmentation), size)
+
+
+def evaluation_boxes(shapes: Tensor, augmentation: str) -> Tensor:
+    """Which part of images of these shapes (N, 2), height and width, is tested: boxes (N, 4)."""
+    side = shapes.amin(1, keepdim=True) * TEST_CROP / shapes if augmentation in CENTERED else torch.ones_like(shapes)
+    return torch.cat([(1 - side) / 2, side], 1)
 
 
 def evaluation_masks(masks: Tensor, shapes: Tensor, size: int, augmentation: str) -> Tensor:

@@ -4,6 +4,8 @@ import errno
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -76,32 +78,49 @@ def upright_size(file: Path) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-# --- pictures that somebody sends ---------------------------------------------------------------------------------------
+# --- pictures of somebody's own ---------------------------------------------------------------------------------------
 
 
 def read_quietly(content: bytes, side: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """As `read_image`, of a file that `check_upload` has accepted."""
-    with warnings.catch_warnings():  # of what has been accepted nothing matters
-        warnings.simplefilter("ignore")
+    """As `read_image`, of a file that `check_picture` has accepted."""
+    with _of_no_interest():
         return read_image(BytesIO(content), side)
 
 
+def open_quietly(content: bytes, least: int) -> Image.Image:
+    """As `open_image`, of a file that `check_picture` has accepted."""
+    with _of_no_interest():
+        return open_image(BytesIO(content), least)
+
+
+@contextmanager
+def _of_no_interest() -> Iterator[None]:
+    """Warnings on what has been accepted."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def check_upload(name: str, content: bytes) -> bytes:
-    """A picture that somebody sends, as `read_image` takes it; all of it is read once, so that a damaged one is refused now.
+    """As `check_picture`, of a picture that somebody sends. Raises InputError for more than 20 MB as well."""
+    if len(content) > MOST_BYTES:
+        raise too_large(name)
+    return check_picture(name, content)
+
+
+def check_picture(name: str, content: bytes) -> bytes:
+    """A picture of somebody's own, as `read_image` takes it; all of it is read once, so that a damaged one is refused now.
 
     name: of the file, for the message.
     content: PNG, JPEG, WebP, BMP, GIF (its first picture) or TIFF of any mode; turned upright where it says how it was held, laid
         over white where it is transparent.
-    Raises InputError for anything else, a damaged file, more than 20 MB or 64 million pixels, or pixels that are not finite.
+    Raises InputError for anything else, a damaged file, more than 64 million pixels, or pixels that are not finite.
     """
     name = _short(name)
     if not len(content):
         raise InputError(f"{name} is empty: choose a picture")
-    if len(content) > MOST_BYTES:
-        raise too_large(name)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _of_no_interest():
             readable = _readable(name, content)
         read_quietly(readable, 64)
         return readable

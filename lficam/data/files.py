@@ -15,6 +15,7 @@ from torch import Tensor
 from lficam.data.augmentation import CENTERED, TEST_CROP, evaluation_masks, kept_side
 from lficam.data.decoding import UnreadableImageError, open_image, read_image, upright_size
 from lficam.data.objects import read_object
+from lficam.data.photograph import LONGEST, Photograph, photograph, pixels_of
 from lficam.data.samples import Samples
 from lficam.errors import InputError
 from lficam.paths import atomic_file, lock, runs_dir
@@ -93,6 +94,10 @@ class ImageFiles:
             if file is not None:
                 found[i, 0] = torch.tensor(read_object(file, image, side))
         return found
+
+    def photograph(self, i: int, augmentation: str) -> Photograph:
+        image = open_image(self.files[i], least=LONGEST)
+        return photograph(pixels_of(image), (image.height, image.width), augmentation)
 
     def crops(self, size: int, augmentation: str, batch_size: int, device: torch.device) -> Iterator[Tensor]:
         samples = [(i, 0) for i in range(len(self))]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lficam.data.augmentation import augment, evaluation_crop, evaluation_masks
+from lficam.data.photograph import Photograph, photograph
 
 
 class Split(Protocol):
@@ -41,6 +42,9 @@ class Split(Protocol):
 
     def to(self, device: torch.device) -> Self:
         """Bring the images to where they will be cropped again and again, if that can be done."""
+
+    def photograph(self, i: int, augmentation: str) -> Photograph:
+        """Sample i uncropped, with what is tested of it; augmentation: that of the training."""
 
     def crops(self, size: int, augmentation: str, batch_size: int, device: torch.device) -> Iterator[Tensor]:
         """What is tested of every sample, in order: batches (n, 3, size, size) in [0, 1] on `device`.
@@ -97,6 +101,9 @@ class Samples:
             if self.images.nbytes > (torch.cuda.mem_get_info(device)[0] + unused) / 2:
                 return self
         return replace(self, images=self.images.to(device))
+
+    def photograph(self, i: int, augmentation: str) -> Photograph:
+        return photograph(self.images[i], tuple(self.shapes[i].tolist()), augmentation)
 
     def crops(self, size: int, augmentation: str, batch_size: int, device: torch.device) -> Iterator[Tensor]:
         for images, shapes in zip(self.images.split(batch_size), self.shapes.split(batch_size), strict=True):

@@ -16,8 +16,21 @@
 - `widgets`: widgets as they are used here
 - `screen`: where the picture is shown (screen.js)
 - `upload`: a button that hands over a file (upload.js)
+- `page`: all of it as a page, served by Voilà (share/)
 """
 
-from lficam.explorer.explorer import Explorer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lficam.explorer.explorer import Explorer
 
 __all__ = ["Explorer"]
+
+
+def __getattr__(name: str) -> object:
+    """`Explorer`, imported when it is first asked for: pictures are drawn without Jupyter's widgets."""
+    if name != "Explorer":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from lficam.explorer.explorer import Explorer
+
+    return Explorer

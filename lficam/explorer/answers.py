@@ -17,17 +17,22 @@ from PIL import Image
 from torch import Tensor
 
 from lficam.data.augmentation import normalize
+from lficam.data.datasets import dataset_info
+from lficam.data.free_photographs import UNKNOWN
+from lficam.data.photograph import Photograph
 from lficam.errors import InputError
-from lficam.explorer.own_pictures import UPLOAD, own_picture
+from lficam.explorer.own_pictures import UPLOAD, own_photograph, own_picture
 from lficam.metrics.baselines import baseline_maps
 from lficam.metrics.map_names import GRAD_CAM
 from lficam.metrics.similarity import iou
 from lficam.model.cam import Explanation, resize_map
 from lficam.model.devices import device_of
 from lficam.model.methods import METHODS, Method
+from lficam.training.bundled_runs import BundledRun
 from lficam.training.runs import Run
 
 KEPT = 32  # answers of each kind; of a large network, which takes 700 MB, one takes up to 1.6
+PHOTOGRAPHS = "Photographs"  # what the free ones, that come with the package, are called
 THUMBNAILS = 4096  # of some 5 kB
 SIDE = 56  # pixels of a thumbnail
 
@@ -71,14 +76,25 @@ def kept(most: int) -> Callable[[Callable], Callable]:
 class Network:
     """A trained run as the explorer uses it. An image is the id of a test image, or the key of an upload.
 
+    untrained: whether the run's model is the same before it has learned anything.
     Do not write into a tensor that is returned: it is kept.
     """
 
     run: Run
+    untrained: bool = False
 
     @property
     def method(self) -> Method:
         return METHODS[self.run.config.method]
+
+    @property
+    def title(self) -> str:
+        return f"{self.method.title} untrained" if self.untrained else self.method.title
+
+    @property
+    def data(self) -> str:
+        """What its test images are."""
+        return PHOTOGRAPHS if isinstance(self.run, BundledRun) else dataset_info(self.run.config.dataset).title
 
     @property
     def channels(self) -> int | None:
@@ -91,6 +107,14 @@ class Network:
         if image.startswith(UPLOAD):
             return own_picture(image, self.run.config.image_size, self.run.config.augmentation)
         return self.run.pictures([self._position(image)])[image]
+
+    @kept(KEPT)
+    def photograph(self, image: str) -> Photograph:
+        """The picture uncropped, and what the network sees of it. Raises InputError if there is no such image."""
+        augmentation = self.run.config.augmentation
+        if image.startswith(UPLOAD):
+            return own_photograph(image, augmentation)
+        return self.run.dataset.test.photograph(self._position(image), augmentation)
 
     def hidden(self, image: str, box: Box | None) -> Tensor:
         """The picture (3, s, s) in [0, 1], inside the box the data set's mean colour, which is 0 to the network."""
@@ -112,8 +136,14 @@ class Network:
         return png.getvalue()
 
     def true_class(self, image: str) -> str | None:
-        """The class of a test image; of an uploaded picture nobody knows it. Raises InputError if there is no such image."""
-        return None if image.startswith(UPLOAD) else self.run.classes[self.run.dataset.test.labels[self._position(image)]]
+        """The class of a test image; None of an uploaded picture, or of one that shows none of the classes.
+
+        Raises InputError if there is no such image.
+        """
+        if image.startswith(UPLOAD):
+            return None
+        label = int(self.run.dataset.test.labels[self._position(image)])
+        return None if label == UNKNOWN else self.run.classes[label]
 
     @kept(KEPT)
     @torch.inference_mode()

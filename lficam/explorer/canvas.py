@@ -19,6 +19,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn import functional as F
 
+from lficam.data.photograph import Box, Photograph
 from lficam.figures.grid import overlay
 from lficam.figures.result import NOTEBOOK_DPI
 from lficam.model.cam import normalize_map
@@ -31,7 +32,8 @@ FEATURE, GAP = 54, 3  # pixels of a feature map, and on either side of it
 DARK, LIGHT = "0.1", "1.0"  # of a line that is seen on any colour: light, with a dark edge
 BLUE, GREY = "#0072B2", "0.8"  # told apart by colour-blind readers, and in grey
 
-Square = tuple[float, float, float, float]  # top, left, bottom, right, as shares of the picture
+Square = tuple[float, float, float, float]  # top, left, bottom, right, as shares of what a network sees
+Rect = tuple[float, float, float, float]  # left, top, width, height, in inches
 
 
 class Look(NamedTuple):
@@ -44,13 +46,13 @@ class Look(NamedTuple):
 
 
 class Page:
-    """A figure of `width` by `height` inches. squares: of the pictures and maps on it, as (left, top, side) in inches.
+    """A figure of `width` by `height` inches. crops: what networks see of the pictures on it.
 
     Everything lies in one pair of axes, since each pair takes matplotlib 10 ms to make.
     """
 
     def __init__(self, width: float, height: float):
-        self.width, self.height, self.squares = width, height, []
+        self.width, self.height, self.crops = width, height, []
         self.figure = Figure(figsize=(width, height), dpi=NOTEBOOK_DPI)
         self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
         self.axes.set_axis_off()
@@ -77,26 +79,50 @@ class Page:
         """Inches that words take."""
         return self._renderer.get_text_width_height_descent(words, font, ismath=False)[0] / NOTEBOOK_DPI
 
-    def picture(self, x: float, y: float, side: float, pixels: Tensor, square: Square | None = None) -> None:
-        """A picture (3, h, w) in [0, 1] as a square of `side` inches, with a square in it framed."""
-        self.squares.append((x, y, side))
-        self._image(x, y, side, side, pixels.permute(1, 2, 0).clamp(0, 1).numpy())
+    def picture(self, x: float, y: float, side: float, shown: Photograph, square: Square | None = None) -> None:
+        """A picture in its own shape, in a room of `side` inches a side, with a square in what a network sees of it framed."""
+        crop = self._picture(x, y, side, shown, shown.pixels)
         if square is not None:
-            self._frame(x, y, side, square, linewidth=2.4, edgecolor=DARK)
-            self._frame(x, y, side, square, linewidth=1.0, edgecolor=LIGHT)
+            self._frame(crop, square, linewidth=2.4, edgecolor=DARK)
+            self._frame(crop, square, linewidth=1.0, edgecolor=LIGHT)
 
-    def map(self, x: float, y: float, side: float, pixels: Tensor, cam: Tensor, look: Look, square: Square | None = None) -> None:
-        """A map (1, h, w), resized already, over a picture (3, h, w); around what is above the threshold runs the contour."""
-        h, w = pixels.shape[1:]
-        large = F.interpolate(pixels[None], scale_factor=max(1, PIXELS // max(h, w)), mode="nearest")[0]
-        self.picture(x, y, side, overlay(large, cam, look.opacity, look.color_map))
+    def map(
+        self, x: float, y: float, side: float, shown: Photograph, cam: Tensor, look: Look, square: Square | None = None
+    ) -> None:
+        """A map (1, s, s), resized already, over what a network sees of a picture; the rest of it is pale and grey.
+
+        Around what is above the threshold runs the contour.
+        """
+        pixels = _enlarged(shown.pixels)
+        covered = 0.4 * overlay(pixels, torch.zeros(1, 1, 1), opacity=0) + 0.6
+        top, left, bottom, right = _edges(shown.crop, *pixels.shape[1:])
+        covered[:, top:bottom, left:right] = overlay(pixels[:, top:bottom, left:right], cam, look.opacity, look.color_map)
+        crop = self._picture(x, y, side, shown, covered)
         if look.contour:
-            rows, columns = y + (torch.arange(h) + 0.5) * side / h, x + (torch.arange(w) + 0.5) * side / w  # middles of pixels
+            left, top, width, height = crop
+            h, w = cam.shape[1:]
+            rows, columns = (
+                top + (torch.arange(h) + 0.5) * height / h,
+                left + (torch.arange(w) + 0.5) * width / w,
+            )  # middles of cells
             lines = contour_generator(columns.numpy(), rows.numpy(), cam[0].numpy()).lines(look.threshold)
             self.axes.add_collection(LineCollection(lines, linewidths=2.4, colors=DARK), autolim=False)
             self.axes.add_collection(LineCollection(lines, linewidths=1.1, colors=LIGHT), autolim=False)
         if square is not None:
-            self._frame(x, y, side, square, linewidth=0.8, edgecolor=LIGHT, linestyle=":")
+            self._frame(crop, square, linewidth=0.8, edgecolor=LIGHT, linestyle=":")
+
+    def _picture(self, x: float, y: float, side: float, shown: Photograph, pixels: Tensor) -> Rect:
+        """Pixels in the place of a picture; returns where what is seen of it lies."""
+        width, height = min(side, side / shown.aspect), min(side, side * shown.aspect)
+        left = x + (side - width) / 2
+        smooth = (
+            "auto" if max(shown.pixels.shape) >= PIXELS else "nearest"
+        )  # a large one is made smaller, a small one has clear edges
+        self._image(left, y, width, height, pixels.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation=smooth)
+        down, right, h, w = shown.crop
+        crop = (left + right * width, y + down * height, w * width, h * height)
+        self.crops.append(crop)
+        return crop
 
     def features(self, x: float, y: float, pitch: float, planes: Tensor, color_map: str) -> float:
         """Feature maps (n, u, v) side by side, each from its lowest to its highest value; returns the inches they are high."""
@@ -168,8 +194,28 @@ class Page:
         return png.getvalue()
 
     def _image(self, x: float, y: float, width: float, height: float, values: np.ndarray, **style: object) -> None:
-        self.axes.imshow(values, extent=(x, x + width, y + height, y), interpolation="nearest", aspect="auto", **style)
+        style = {"interpolation": "nearest"} | style
+        self.axes.imshow(values, extent=(x, x + width, y + height, y), aspect="auto", **style)
 
-    def _frame(self, x: float, y: float, side: float, square: Square, **style: object) -> None:
-        top, left, bottom, right = (share * side for share in square)
-        self.axes.add_patch(Rectangle((x + left, y + top), right - left, bottom - top, fill=False, **style))
+    def _frame(self, crop: Rect, square: Square, **style: object) -> None:
+        x, y, width, height = crop
+        top, left, bottom, right = square
+        corner, sides = (x + left * width, y + top * height), ((right - left) * width, (bottom - top) * height)
+        self.axes.add_patch(Rectangle(corner, *sides, fill=False, **style))
+
+
+def height_of(shown: Photograph, side: float) -> float:
+    """Inches that a picture is high in a room of `side` inches a side."""
+    return min(side, side * shown.aspect)
+
+
+def _enlarged(pixels: Tensor) -> Tensor:
+    """A small picture (3, h, w), so large that a map over it is smooth."""
+    factor = max(1, PIXELS // max(pixels.shape[1:]))
+    return F.interpolate(pixels[None], scale_factor=factor, mode="nearest")[0]
+
+
+def _edges(crop: Box, h: int, w: int) -> tuple[int, int, int, int]:
+    """Top, left, bottom and right in pixels."""
+    top, left, height, width = crop
+    return round(top * h), round(left * w), round((top + height) * h), round((left + width) * w)

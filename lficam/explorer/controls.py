@@ -13,7 +13,7 @@ from lficam.explorer.state import COLOR_MAPS, WITH_MAPS, State
 from lficam.explorer.thumbnails import Thumbnails
 from lficam.explorer.upload import Upload
 from lficam.explorer.widgets import RedLine, button, group, labelled, line, row, slider, tick
-from lficam.metrics.map_names import GRAD_CAM
+from lficam.metrics.map_names import GRAD_CAM, LFI_CAM_UNTRAINED
 from lficam.model.methods import METHODS
 
 VIEW_BUTTONS = {"Maps": "methods", "Compare settings": "settings", "Inside the FIN": "fin", "Occlude": "occlusion"}
@@ -22,7 +22,8 @@ VIEW_BUTTONS = {"Maps": "methods", "Compare settings": "settings", "Inside the F
 class Controls:
     """Every control is an attribute; `widget` is all of them.
 
-    maps: method or `GRAD_CAM` -> its checkbox. parts: the controls that only some views have, each with these views.
+    maps: method, `GRAD_CAM` or `LFI_CAM_UNTRAINED` -> its checkbox. parts: the controls that only some views have, each with these
+    views.
     """
 
     def __init__(self) -> None:
@@ -70,6 +71,7 @@ class Controls:
         self.view.style.button_width = "auto"
         self.picture = Screen().add_class("lficam-screen")
         self.threshold = slider("Threshold", State.threshold, step=1 / 255).add_class("lficam-threshold")  # published: 100 of 255
+        self.published = button("Published: 100/255", "published", tooltip="back to the threshold of the paper's code")
         self.opacity = slider("Opacity", State.opacity).add_class("lficam-opacity")
         self.color_map = labelled(Dropdown, "Colours", "colormap", options=COLOR_MAPS)
         self.contour = tick("Contour").add_class("lficam-contour")
@@ -77,14 +79,16 @@ class Controls:
         self.saved = line("").add_class("lficam-saved")
 
     def _make_parts(self) -> None:
-        self.maps = {method: tick(METHODS[method].title) for method in METHODS} | {GRAD_CAM: tick(GRAD_CAM)}
+        others = (GRAD_CAM, LFI_CAM_UNTRAINED)
+        self.maps = {method: tick(METHODS[method].title) for method in METHODS} | {name: tick(name) for name in others}
         self.compared = labelled(Dropdown, "Compared", "compared")
         self.k = labelled(ipywidgets.IntSlider, "Channels", "k", value=State.k, min=1, max=64)
         self.keep = labelled(Dropdown, "Use", "keep", options={"only these": True, "all but these": False})
         self.x = slider("Square across", State.square[0], step=0.01).add_class("lficam-x")
         self.y = slider("Square down", State.square[1], step=0.01).add_class("lficam-y")
         self.size = slider("Square size", State.square[2], low=0.05).add_class("lficam-size")
-        maps = "Whose maps are shown. ABN: Attention Branch Network. Grad-CAM: made of LFI-CAM's gradients, after its prediction."
+        maps = "Whose maps are shown. ABN: Attention Branch Network. Grad-CAM: made of LFI-CAM's gradients, after its prediction. "
+        maps += "Untrained: by a network that has learned nothing."
         settings = "How alike are the maps of one method after different trainings? IoU: what two maps mark both, as a share of "
         settings += "what either of them marks; 1: the same."
         fin = "The Feature Importance Network (FIN) weighs channels. Here only the most important ones make the map, or all others."
@@ -101,9 +105,9 @@ class Controls:
         return [
             self.view,
             line("All maps of a picture; those of one method after several trainings; the FIN's channels; a part of it hidden."),
-            self.picture,
+            row([self.threshold, self.published, self.opacity]),
             *(part for part, _ in self.parts),
-            row([self.threshold, self.opacity]),
+            self.picture,
             group([self.color_map, self.contour], how),
             row([self.save, self.saved]),
             line("Save: the picture as PNG, with what it was made from: models, image and every control."),

@@ -17,16 +17,16 @@ from typing import Any
 
 from traitlets import Bunch
 
-from lficam.data.datasets import dataset_info
 from lficam.data.decoding import too_large
+from lficam.data.digits import RECIPES as STAND_INS
 from lficam.errors import InputError
 from lficam.explorer.controls import Controls
-from lficam.explorer.gallery import ORDERS, Entry, browse, comparable, entries, network_of
+from lficam.explorer.gallery import BUNDLED_DATA, ORDERS, UNTRAINED, Entry, browse, comparable, entries, network_of
 from lficam.explorer.own_pictures import UPLOAD, add_upload
 from lficam.explorer.render import caption, panel_at, render, save_view
 from lficam.explorer.state import WITH_MAPS, State, page_width
 from lficam.explorer.widgets import choose_from, show, small
-from lficam.metrics.map_names import GRAD_CAM
+from lficam.metrics.map_names import GRAD_CAM, LFI_CAM_UNTRAINED
 from lficam.model.methods import METHODS
 from lficam.paths import figures_dir
 
@@ -62,10 +62,11 @@ def _keep_collector_away() -> None:
 
 
 class Explorer(Controls):
-    """See what the trained runs of a profile look at, on their test images and on pictures of one's own; displays itself.
+    """See what the trained runs of a profile, and the models of the package, look at: on their test images and on pictures of
+    one's own; displays itself.
 
-    `state()` is what the controls say, `picture.value` the PNG drawn from it. Without trained runs there is one button, which
-    trains a few small ones.
+    `state()` is what the controls say, `picture.value` the PNG drawn from it. Without trained runs there is a button that trains a
+    few small ones.
     profile, overrides: as for `experiment`. Raises InputError for those it does not know.
     """
 
@@ -93,6 +94,8 @@ class Explorer(Controls):
             chosen = [id for method, id in runs.items() if METHODS[method].fin]
         else:
             chosen = [id for method, id in runs.items() if self.maps[method].value]
+            if self.maps[LFI_CAM_UNTRAINED].value and (ours := runs.get("lfi-cam")):
+                chosen.insert(chosen.index(ours) + 1 if ours in chosen else 0, UNTRAINED + ours)
         explained = [id for method, id in runs.items() if not METHODS[method].splits_trunk]  # with the FIN first
         if not chosen:
             raise InputError(_NOTHING_CHOSEN[view])
@@ -126,6 +129,7 @@ class Explorer(Controls):
         self.picture.observe(partial(self._on_screen, self._on_drawing), "width")
         self.picture.observe(partial(self._on_screen, self._move_square), "point")
         self.upload.receive = self._on_upload
+        self.published.on_click(partial(self._take, self._to_published))
         self.save.on_click(self._on_save)
         self.offer.overrides = self._overrides if self._profile == "embedded" else {}
         self.offer.then = self._on_trained
@@ -184,7 +188,15 @@ class Explorer(Controls):
     def _on_upload(self, name: str, content: bytes | None) -> None:
         if content is None:
             raise too_large(name)
-        self._draw(add_upload(name, content))
+        image = add_upload(name, content)
+        if self.dataset.value in STAND_INS and any(entry.dataset == BUNDLED_DATA for entry in self._found):
+            self._image = image
+            self.dataset.value = BUNDLED_DATA  # networks of digits know nothing of a photograph
+        else:
+            self._draw(image)
+
+    def _to_published(self) -> None:
+        self.threshold.value = State.threshold
 
     @_observer
     def _on_save(self, _: object) -> None:
@@ -200,15 +212,18 @@ class Explorer(Controls):
     @_observer
     def _open(self) -> None:
         """Show the trained runs, or the offer to train some."""
-        show(self.offer.widget, not self._found)
+        trained = any(entry.dataset != BUNDLED_DATA for entry in self._found)
+        nothing = f"Nothing of profile {escape(self._profile)} has been trained yet"
+        self.offer.words.value = f"{nothing}: this trains a few small models on digits."
+        show(self.offer.widget, not trained)
         show(self.content, len(self._found) > 0)
         if not self._found:
-            nothing = f"Nothing of profile {escape(self._profile)} has been trained yet"
-            self.offer.words.value = f"{nothing}: this trains a few small models."
             return
-        names = Counter(entry.dataset for entry in self._found).most_common()  # where there is most to see comes first
+        names = Counter(
+            (entry.data, entry.dataset) for entry in self._found
+        ).most_common()  # where there is most to see comes first
         with self._quietly():
-            choose_from(self.dataset, {dataset_info(name).title: name for name, _ in names})
+            choose_from(self.dataset, dict(name for name, _ in names))
         self._fill_dataset(network_of(self._own()[0].run_id).run.classes)
 
     def _own(self) -> list[Entry]:
@@ -232,6 +247,7 @@ class Explorer(Controls):
         for method in METHODS:
             show(self.maps[method], method in runs)
         show(self.maps[GRAD_CAM], not all(METHODS[method].splits_trunk for method in runs))
+        show(self.maps[LFI_CAM_UNTRAINED], "lfi-cam" in runs)
         self._fill_view()
 
     def _fit_channels(self) -> None:

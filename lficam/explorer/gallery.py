@@ -8,25 +8,35 @@ from typing import Any, NamedTuple
 
 import torch
 
+from lficam.data.datasets import dataset_info
+from lficam.data.free_photographs import UNKNOWN
 from lficam.data.samples import shuffled
 from lficam.errors import InputError, MissingDataError
-from lficam.explorer.answers import Network
+from lficam.explorer.answers import PHOTOGRAPHS, Network
 from lficam.figures.experiments import EXPERIMENTS, experiment
 from lficam.metrics.stability import pairwise_stability
+from lficam.model.bundled import BUNDLED, bundled
 from lficam.model.methods import METHODS
+from lficam.training.bundled_runs import bundled_record, load_bundled
 from lficam.training.config import RunConfig
-from lficam.training.runs import is_stored, load_record, load_run
+from lficam.training.runs import RunRecord, is_stored, load_record, load_run
 
+UNTRAINED = "untrained "  # before the id of a run
+BUNDLED_DATA = "photographs"  # the data set of the models of the package, among the entries
 ORDERS = ("shuffled", "least stable first")
 
 _configs: dict[str, RunConfig] = {}  # the caller's, by run id: they know where the data lies now
 
 
 class Entry(NamedTuple):
-    """One trained run, without its model. setting: its hyper-parameters, as `RunConfig.setting`."""
+    """One trained run, without its model.
+
+    dataset: name of its data set. data: what that is called. setting: its hyper-parameters, as `RunConfig.setting`.
+    """
 
     run_id: str
     dataset: str
+    data: str
     method: str
     setting: str
     seed: int
@@ -38,7 +48,7 @@ class Entry(NamedTuple):
 
 
 def entries(profile: str = "embedded", overrides: Mapping[str, Any] | None = None) -> list[Entry]:
-    """The trained runs that the figures of a profile are made from, in the order of the figures; none if there are none yet.
+    """The trained runs that the figures of a profile are made from, in the order of the figures; then the models of the package.
 
     overrides: fields of RunConfig for every training, as for `experiments.experiment`.
     Figures whose data is missing or that the overrides do not fit, and damaged runs, are left out. Raises InputError for an unknown
@@ -50,12 +60,17 @@ def entries(profile: str = "embedded", overrides: Mapping[str, Any] | None = Non
         if id in found or not is_stored(id):
             continue
         try:
-            load_record(id)
+            record = load_record(id)
         except InputError:  # damaged; `lficam runs` says so
             continue
         _configs[id] = config
-        found[id] = Entry(id, config.dataset, config.method, config.setting, config.seed)
-    return list(found.values())
+        found[id] = _entry(record, config.dataset, dataset_info(config.dataset).title)
+    records = [bundled_record(name) for name in BUNDLED if bundled(name)]
+    return [*found.values(), *(_entry(record, BUNDLED_DATA, PHOTOGRAPHS) for record in records)]
+
+
+def _entry(record: RunRecord, dataset: str, data: str) -> Entry:
+    return Entry(record.id, dataset, data, record.config.method, record.config.setting, record.config.seed)
 
 
 def _planned(profile: str, overrides: Mapping[str, Any] | None) -> list[RunConfig]:
@@ -95,17 +110,21 @@ def comparable(found: Sequence[Entry]) -> dict[str, tuple[str, ...]]:
 
 
 def network_of(run_id: str) -> Network:
-    """A trained run with its model in evaluation mode; the last few are kept, each with all that it has said.
+    """A trained run, or a model of the package, with its model in evaluation mode; the last few are kept, with all they have said.
 
+    run_id: behind `UNTRAINED` that of a run whose architecture is asked before it has learned anything.
     Raises InputError if there is no such run.
     """
-    return _network(run_id, _configs.get(run_id))
+    return _network(run_id, _configs.get(run_id.removeprefix(UNTRAINED)))
 
 
 @lru_cache(maxsize=12)  # a large one takes 700 MB; there is room for the six of the fullest view, twice
 def _network(run_id: str, config: RunConfig | None) -> Network:
+    id = run_id.removeprefix(UNTRAINED)
     with torch.inference_mode(False):  # whoever asks first: weights made in that mode have no gradients for Grad-CAM
-        run = load_run(run_id)
+        run = load_bundled(id) if id in BUNDLED else load_run(id)
+        if id != run_id:
+            return Network(replace(run, config=config or run.config, model=run.untrained()), untrained=True)
     return Network(replace(run, config=config or run.config))
 
 
@@ -129,7 +148,7 @@ def browse(
     if label is not None:
         fits &= test.labels == run.classes.index(label)
     if wrong_only:
-        fits &= run.explained.probabilities.argmax(1) != test.labels
+        fits &= (run.explained.probabilities.argmax(1) != test.labels) & (test.labels != UNKNOWN)
     ids = [test.ids[i] for i in shuffled(len(test)) if fits[i]]
     if order == "least stable first":
         ids.sort(key=_stability(tuple(others)).__getitem__)

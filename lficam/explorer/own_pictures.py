@@ -3,11 +3,10 @@
 import hashlib
 from functools import lru_cache
 
-import torch
 from torch import Tensor
 
-from lficam.data.augmentation import evaluation_crop, kept_side
-from lficam.data.decoding import check_upload, read_quietly
+from lficam.data.decoding import check_upload
+from lficam.data.photograph import Photograph, photograph_in, seen_in
 from lficam.errors import InputError
 
 UPLOAD = "upload:"  # what the key of an uploaded picture starts with
@@ -36,8 +35,16 @@ def own_picture(key: str, size: int, augmentation: str) -> Tensor:
 
     Do not write into it: it is kept. Raises InputError if the picture no longer is.
     """
+    return seen_in(_content(key), size, augmentation)
+
+
+@lru_cache(maxsize=64)
+def own_photograph(key: str, augmentation: str) -> Photograph:
+    """The whole of it, with the part that such a network sees. Raises InputError if it is no longer kept."""
+    return photograph_in(_content(key), augmentation)
+
+
+def _content(key: str) -> bytes:
     if key not in _uploads:
         raise InputError(f"your picture is no longer kept (the last {KEPT_UPLOADS} are): upload it again")
-    pixels, shape = read_quietly(_uploads[key], kept_side(size, augmentation))
-    images = torch.tensor(pixels).permute(2, 0, 1).unsqueeze(0)  # (1, 3, s, s)
-    return evaluation_crop(images, torch.tensor([shape], dtype=torch.float32), size, augmentation)[0]
+    return _uploads[key]

@@ -64,7 +64,7 @@ def _drawn(state: State) -> Drawn:
     scene = scene_of(state)
     page = draw_view(scene)
     w, h = page.width, page.height
-    panels = tuple((x / w, y / h, (x + side) / w, (y + side) / h) for x, y, side in page.squares)
+    panels = tuple((x / w, y / h, (x + wide) / w, (y + high) / h) for x, y, wide, high in page.crops)
     words = [f"{subject(scene)}.", *VIEWS[state.view].words(scene)]
     return Drawn(page.png(PIXELS / w), panels, " ".join(words))
 

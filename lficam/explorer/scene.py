@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lficam.data.photograph import Photograph
 from lficam.errors import InputError
 from lficam.explorer.answers import Box, Network, box_of
 from lficam.explorer.canvas import Look
@@ -18,13 +19,14 @@ class Scene:
     """A state with the objects behind its ids, which fit together.
 
     networks: of the state's runs, in order. explained: whose Grad-CAM is shown as well; None if no one's is.
-    pixels: what all of them see, (3, s, s) in [0, 1]. true_class: None where nobody knows it.
+    pixels: what all of them see, (3, s, s) in [0, 1]. whole: the picture uncropped. true_class: None where nobody knows it.
     """
 
     state: State
     networks: tuple[Network, ...]
     explained: Network | None
     pixels: Tensor
+    whole: Photograph
     true_class: str | None
 
     @property
@@ -41,6 +43,20 @@ class Scene:
     def box(self) -> Box | None:
         """The pixels that the square hides."""
         return box_of(self.state.square, self.side)
+
+    def shown(self, box: Box | None = None) -> Photograph:
+        """The picture uncropped, inside a box of what is seen of it the data set's mean colour, as in `Network.hidden`."""
+        if box is None:
+            return self.whole
+        pixels = self.whole.pixels.clone()
+        down, right, height, width = self.whole.crop
+        h, w = pixels.shape[1:]
+        top, left, bottom, right = (
+            round((start + edge / self.side * extent) * count)
+            for edge, start, extent, count in zip(box, (down, right) * 2, (height, width) * 2, (h, w) * 2, strict=True)
+        )
+        pixels[:, top:bottom, left:right] = torch.tensor(self.first.run.mean, dtype=pixels.dtype).view(3, 1, 1)
+        return self.whole._replace(pixels=pixels)
 
     @property
     def look(self) -> Look:
@@ -65,4 +81,5 @@ def scene_of(state: State) -> Scene:
     pixels, *others = (network.picture(state.image) for network in every)
     if not all(torch.equal(pixels, other) for other in others):
         raise InputError("the chosen runs do not see the same picture: choose runs trained on the same data in the same way")
-    return Scene(state, networks, explained, pixels, networks[0].true_class(state.image))
+    whole, true_class = networks[0].photograph(state.image), networks[0].true_class(state.image)
+    return Scene(state, networks, explained, pixels, whole, true_class)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from lficam.data.datasets import dataset_info
 from lficam.explorer.answers import Answer, Box, Network, iou_matrix, ranked
+from lficam.explorer.own_pictures import UPLOAD
 from lficam.explorer.scene import Scene
 from lficam.metrics.importance import effective_channels
 from lficam.metrics.map_names import GRAD_CAM
@@ -52,10 +52,10 @@ def shown_maps(scene: Scene, box: Box | None = None, most: int = 1) -> list[Show
 
 def titles(scene: Scene) -> list[str]:
     """The method of each network, with its setting where a method has several."""
-    methods = [network.method for network in scene.networks]
+    titles = [network.title for network in scene.networks]
     return [
-        network.method.title if methods.count(network.method) == 1 else f"{network.method.title}\n{setting(network)}"
-        for network in scene.networks
+        title if titles.count(title) == 1 else f"{title}\n{setting(network)}"
+        for title, network in zip(titles, scene.networks, strict=True)
     ]
 
 
@@ -69,18 +69,20 @@ def setting(network: Network) -> str:
 
 def subject(scene: Scene) -> str:
     """Which picture it is, and what the networks were trained on."""
-    which = "your picture" if scene.true_class is None else f"test image {scene.state.image}, true class {scene.true_class}"
-    words = f"{dataset_info(scene.first.run.config.dataset).title}: {which}"
+    image = scene.state.image
+    which = "your picture" if image.startswith(UPLOAD) else f"test image {image}, true class {scene.true_class or 'none of those'}"
+    words = f"{scene.first.data}: {which}"
     return f"{scene.first.method.title}, {words}" if scene.state.view in ("settings", "fin") else words
 
 
 def top_classes(scene: Scene, probabilities: Tensor, most: int = 1) -> list[Prediction]:
-    """The most probable classes, by probabilities (C,); only the first of them can be wrong."""
+    """The most probable classes, by probabilities (C,); only the first of them can be wrong, or be in question."""
     values, labels = probabilities.topk(min(most, len(probabilities)))
-    first, *others = (
-        Prediction(scene.first.run.classes[label], value, False) for label, value in zip(labels, values.tolist(), strict=True)
-    )
-    return [first._replace(wrong=scene.true_class not in (None, first.name)), *others]
+    run = scene.first.run
+    first, *others = (Prediction(run.classes[label], value, False) for label, value in zip(labels, values.tolist(), strict=True))
+    wrong = scene.true_class not in (None, first.name)
+    unsure = "?" if first.probability < run.metadata.unsure_below else ""
+    return [first._replace(name=first.name + unsure, wrong=wrong), *others]
 
 
 def predictions(scene: Scene) -> list[str]:

@@ -4,7 +4,7 @@ All models see the same images, and pairs of models share models (`intervals`). 
 differences as chance: it is an upper bound, and says nothing of other settings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -22,6 +22,7 @@ from lficam.metrics.intervals import Interval, interval, pair_interval
 from lficam.metrics.similarity import metrics_at
 from lficam.metrics.stability import different_images, null_lines, pairwise_stability
 from lficam.model.cam import resize_map
+from lficam.model.methods import METHODS
 from lficam.training.runs import RunRecord
 
 THRESHOLDS = [k / 10 for k in range(1, 10)]
@@ -125,15 +126,21 @@ def _remarks(
         by_metric.append(f"IoU of the {len(alike)} models of similar accuracy in both {agreed}")
     learned = [f"{names[metric]} {_pairs(values, sources)}" for metric, values in compared["lfi-cam"].than_untrained().items()]
     features = [f"{names[metric]} {pair_interval(values, sources)}" for metric, values in over_features.items()]
-    ours = compared["lfi-cam"]
-    untrained = _above_chance(ours.untrained["iou"], ours.untrained_apart, sources)
+    about = _about_the_image(compared, sources)
     return (
         f"Agreement of LFI-CAM's maps less that of ABN's: {', '.join(by_metric)}",
         f"Agreement of LFI-CAM's maps less that of a plain network's mean feature maps: {', '.join(features)}",
         f"Agreement of LFI-CAM's maps less that of untrained networks' maps: {', '.join(learned)}",
-        f"Agreement on an image less that of different images in one network, of untrained LFI-CAM as well: IoU {untrained}",
+        f"IoU of the same image between two models less that of different images in one: {'; '.join(about)}",
         _by_threshold(compared),
     )
+
+
+def _about_the_image(compared: Mapping[str, Compared], sources: Sequence[str]) -> Iterator[str]:
+    """What of each method's agreement is about the image, also before training."""
+    for method, one in compared.items():
+        trained = _above_chance(one.pairs["iou"], one.free["different images"], sources)
+        yield f"{METHODS[method].title} {trained}, untrained {_above_chance(one.untrained['iou'], one.untrained_apart, sources)}"
 
 
 def _by_threshold(compared: Mapping[str, Compared]) -> str:

@@ -110,18 +110,23 @@ def draw_pair_matrices(matrices: PairMatrices) -> Figure:
     """A heat map a method, side by side."""
     from seaborn import heatmap
 
-    height = 3.1
+    count = len(matrices.methods)
+    side = min(1.9, (PAGE_WIDTH - 0.9) / count - 0.3)  # inches of a matrix
+    height = side + 1.25
     figure = Figure(figsize=(PAGE_WIDTH, height), dpi=DPI)
-    axes = figure.subplots(1, len(matrices.methods), squeeze=False)[0]
-    figure.subplots_adjust(left=0.08, right=0.96, top=0.76, bottom=0.12, wspace=0.25)
-    for ax, (method, values) in zip(axes, matrices.methods.items(), strict=True):
-        names = [str(k) for k in range(1, len(values) + 1)]
-        style = {"cmap": "cividis", "annot": True, "fmt": ".2f", "square": True, "annot_kws": {"size": TEXT}}
+    style = {"cmap": "cividis", "annot": True, "fmt": ".2f", "square": True, "annot_kws": {"size": TEXT}, "cbar": False}
+
+    def axes(x: float, width: float) -> Axes:
+        return figure.add_axes((x / PAGE_WIDTH, 0.4 / height, width / PAGE_WIDTH, side / height))
+
+    for k, (method, values) in enumerate(matrices.methods.items()):
+        ax, names = axes(0.3 + k * (side + 0.3), side), [str(n) for n in range(1, len(values) + 1)]
         heatmap(values, ax=ax, vmin=0, vmax=1, xticklabels=names, yticklabels=names, **style)
         ax.set_title(method, fontsize=HEADING - 1)
         ax.set_xlabel("setting", fontsize=TEXT)
         ax.tick_params(labelsize=TEXT, length=0)
-        ax.collections[0].colorbar.ax.tick_params(labelsize=TEXT)
+    bar = figure.colorbar(ax.collections[0], cax=axes(0.3 + count * (side + 0.3), 0.12))
+    bar.ax.tick_params(labelsize=TEXT)
     headline(figure, "Mean IoU between the maps of every two settings", matrices.source, height)
     return figure
 

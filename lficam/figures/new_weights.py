@@ -85,7 +85,10 @@ def judge_sanity(measured: Measured) -> Judged:
     ours = measured.values[map_names.LFI_CAM]
     last = _stages(measured, map_names.LFI_CAM, _DOWN_TO)[-1]
     verdict = judge("E6", interval(1 - ours[_DOWN_TO + last], sources))
-    return Judged(pd.DataFrame(rows), (verdict,), tuple(_said_beside(measured)))
+    table = pd.DataFrame(rows)
+    beside = [name for name in (*ON_OBJECT, _IOU, _TENTHS) if name in table]
+    table = table[[*table.columns.drop(beside), *beside]]
+    return Judged(table, (verdict,), tuple(_said_beside(measured)))
 
 
 def _beside_the_rank(found: Mapping[str, Tensor], trained: bool, all_anew: bool) -> dict[str, float]:

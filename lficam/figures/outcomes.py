@@ -46,7 +46,7 @@ SENTENCES = {
     "E3": {
         SUPPORTED: "two LFI-CAM models agree on an image more than one model's maps of different images do",
         REFUTED: "two LFI-CAM models agree on an image hardly more than one model's maps of different images do",
-        OPEN: "whether two LFI-CAM models agree on an image more than one model's maps of different images stays open",
+        OPEN: "whether two LFI-CAM models agree on an image clearly more than one model's maps of different images do stays open",
     },
     "C1": {
         SUPPORTED: "LFI-CAM's map lies on the object more than the mean of the feature maps does, with or without FIN",

@@ -14,5 +14,6 @@
 - `devices`: where models compute
 - `metadata`: what a trained model takes and what its logits mean
 - `export`: one file out, ONNX or .pt2, to be run without this package
+- `bundled`: the trained models that come with the package
 - `saving`: saved models: weights, config and card, on disk or on the hub
 """

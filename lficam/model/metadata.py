@@ -13,6 +13,7 @@ class Metadata:
     mean, std: per channel, of pixels in [0, 1], by which input is normalised.
     image_size: pixels a side of the crops that it was trained on.
     augmentation: how they were made (`data.augmentation.AUGMENTATIONS`), which says what part of an image is tested.
+    unsure_below: probability of the most probable class, below which it had better not be named; 0: it always is.
 
     Raises InputError if mean and std are not of the same channels, or a std or the size is not positive.
     """
@@ -22,6 +23,7 @@ class Metadata:
     std: tuple[float, ...]
     image_size: int
     augmentation: str = "none"
+    unsure_below: float = 0.0
 
     def __post_init__(self):
         for name in ("classes", "mean", "std"):
@@ -30,3 +32,5 @@ class Metadata:
             raise InputError(f"mean {self.mean}, std {self.std}: expected one mean and one positive std a channel")
         if self.image_size < 1:
             raise InputError(f"image_size={self.image_size}: expected pixels a side")
+        if not 0 <= self.unsure_below <= 1:
+            raise InputError(f"unsure_below={self.unsure_below}: expected a probability")

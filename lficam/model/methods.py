@@ -66,5 +66,5 @@ def method_of(model: nn.Module) -> Method:
 
 
 def load_pretrained(name: str | Path, **options: Any) -> nn.Module:
-    """A saved model of whichever class, from a folder or the hub: as its class's `from_pretrained`."""
+    """A saved model of whichever class, from a folder, the hub or the package: as its class's `from_pretrained`."""
     return Savable.from_pretrained(name, **options)

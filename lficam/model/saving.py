@@ -16,6 +16,7 @@ from safetensors.torch import load_model
 from torch import nn
 
 from lficam.errors import InputError
+from lficam.model.bundled import BUNDLED, bundled
 from lficam.model.metadata import Metadata
 from lficam.model.trunks import trunk as build_trunk
 
@@ -68,21 +69,25 @@ class Savable(PyTorchModelHubMixin):
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
         """Load a model, in evaluation mode, from a local folder or by its name on the hub.
 
-        pretrained_model_name_or_path: a folder written by `save_pretrained`, or "owner/name" on the hub. Something whose parent
-            folder exists is taken for a local folder, so a mistyped path asks no network.
+        pretrained_model_name_or_path: a folder written by `save_pretrained`, "owner/name" on the hub, or the name of a model that
+            comes with the package, such as "photographs" ("./photographs" is a folder). Something whose parent folder exists is
+            taken for a local folder, so a mistyped path asks no network.
         options: `trunk=` for a model whose trunk is a module of your own; `map_location=`; the hub's `revision=`, `token=`, ...
 
         Raises InputError if the folder, its configuration, its weights or its trunk is missing, or it is a model of another class;
         RuntimeError if the weights do not fit the model exactly.
         """
-        name = str(pretrained_model_name_or_path)
+        name = str(bundled(str(pretrained_model_name_or_path)) or pretrained_model_name_or_path)
         folder = Path(name)
         if folder.is_dir():
             missing = [file for file in ("config.json", "model.safetensors") if not (folder / file).is_file()]
             if missing:
                 raise InputError(f"{folder} has no {' and no '.join(missing)}: expected a folder written by save_pretrained")
         elif isinstance(pretrained_model_name_or_path, Path) or not is_hub_name(name):
-            raise InputError(f"no model at {name!r}: expected a folder written by save_pretrained, or owner/name on the hub")
+            raise InputError(
+                f"no model at {name!r}: expected a folder written by save_pretrained, owner/name on the hub, or one that comes "
+                f"with the package: {', '.join(BUNDLED)}"
+            )
         try:
             return super().from_pretrained(name, **options)
         except (LocalEntryNotFoundError, HTTPError) as error:
@@ -123,7 +128,7 @@ class Savable(PyTorchModelHubMixin):
         model = cls(**options)
         load_model(model, weights, strict=True, device=map_location)
         if "classes" in config:
-            model.metadata = Metadata(**{key: config[key] for key in Metadata.__dataclass_fields__})
+            model.metadata = Metadata(**{key: config[key] for key in Metadata.__dataclass_fields__ if key in config})
         return model.eval()
 
 

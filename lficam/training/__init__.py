@@ -6,6 +6,7 @@
 - `explain`: a trained model applied to many images
 - `kept_maps`: the maps that a run keeps beside its model
 - `runs`: the store of trained runs
+- `bundled_runs`: the models that come with the package, as runs
 - `saved`: trained models by name, runs and saved ones
 - `parallel`: several trainings side by side
 - `tracking`: every epoch in TensorBoard

@@ -1,4 +1,4 @@
-"""Trained models by name: runs of the store, and models that `save_pretrained` wrote, wherever they lie."""
+"""Trained models by name: runs of the store, models of the package, and what `save_pretrained` wrote, wherever it lies."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +8,12 @@ from safetensors import SafetensorError
 from torch import nn
 
 from lficam.errors import InputError
+from lficam.model.bundled import BUNDLED
 from lficam.model.metadata import Metadata
 from lficam.model.methods import load_pretrained
 from lficam.model.saving import is_hub_name
 from lficam.paths import runs_dir
+from lficam.training.bundled_runs import load_bundled
 from lficam.training.explain import Trained
 from lficam.training.runs import Run, is_stored, load_run
 
@@ -26,13 +28,16 @@ class SavedModel(Trained):
 
 
 def load_trained(name: str) -> Trained:
-    """A run of the store by its id or its folder, a folder written by `save_pretrained`, or owner/name on the hub.
+    """A run of the store by its id or its folder, a model of the package by its name, a folder written by `save_pretrained`, or
+    owner/name on the hub.
 
     Raises InputError if there is none of that name, it is damaged, or it does not say what its classes are and how its input, of
     three channels, is normalised.
     """
     if is_stored(id := _id_of(name)):
         return load_run(id)
+    if name in BUNDLED:
+        return load_bundled(name)
     model = load_model(name)
     if model.metadata is None:
         raise InputError(
@@ -56,7 +61,7 @@ def load_model(name: str) -> nn.Module:
     if not names_saved_model(name):
         raise InputError(
             f"no run {name!r} in {runs_dir()}, and no such folder: `lficam runs` lists the runs; a saved model is a folder "
-            "written by save_pretrained, or owner/name on the hub"
+            f"written by save_pretrained, or owner/name on the hub; with the package come {', '.join(BUNDLED)}"
         )
     try:
         with torch.random.fork_rng(devices=[]):  # its weights are drawn before they are replaced
@@ -75,8 +80,8 @@ def _id_of(name: str) -> str:
 
 
 def names_saved_model(name: str) -> bool:
-    """Whether a name can be meant as a folder or a model on the hub."""
-    return Path(name).is_dir() or is_hub_name(name)
+    """Whether a name can be meant as a model of the package, a folder or a model on the hub."""
+    return name in BUNDLED or Path(name).is_dir() or is_hub_name(name)
 
 
 def with_test_images(model: Trained) -> Run:

@@ -1,4 +1,4 @@
-"""The two servers that show the explorer: Voilà with the options of `make explorer`, and JupyterLab.
+"""The two servers that show the explorer: Voilà as `make explorer` starts it, and JupyterLab.
 
 Both run on a free port of this machine alone, on a copy of the notebook, with settings of their own: nothing of the user's is
 read or written.
@@ -7,7 +7,6 @@ read or written.
 import json
 import os
 import re
-import shlex
 import socket
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from urllib.request import urlopen
 
 from playwright.sync_api import Page
 
+from lficam.explorer.page import voila_command, voila_environment
 from lficam.paths import repository
 
 NOTEBOOK = repository() / "notebooks" / "07_explorer.ipynb"
@@ -45,8 +45,11 @@ class Site(NamedTuple):
 def voila(folder: Path, overrides: dict[str, int] | None = None, **environment: str) -> Iterator[Site]:
     """The notebook as a page."""
     notebook = _copied(folder, overrides)
-    command = [sys.executable, "-m", "voila", notebook, *_options(), "--no-browser"]
-    with _running(command, "/", folder, environment) as (address, log):
+    port = _free_port()
+    with _running(voila_command(notebook, port, browser=False), port, "/", folder, environment | voila_environment()) as (
+        address,
+        log,
+    ):
         yield Site("voila", address, lambda page: page.goto(address), log)
 
 
@@ -59,8 +62,9 @@ def jupyterlab(folder: Path) -> Iterator[Site]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(values))
     options = [f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=", "--allow-root", "--no-browser", "--ip=127.0.0.1"]
-    command = [sys.executable, "-m", "jupyterlab", *options]
-    with _running(command, f"/lab/tree/{notebook.relative_to(folder)}", folder, {}) as (address, log):
+    port = _free_port()
+    command = [sys.executable, "-m", "jupyterlab", *options, f"--port={port}"]
+    with _running(command, port, f"/lab/tree/{notebook.relative_to(folder)}", folder, {}) as (address, log):
         yield Site("jupyterlab", address, lambda page: _run_all_cells(page, address), log)
 
 
@@ -80,23 +84,19 @@ def _copied(folder: Path, overrides: dict[str, int] | None = None) -> Path:
     return copy
 
 
-def _options() -> list[str]:
-    """What the Makefile gives Voilà."""
-    (options,) = re.findall(r"^explorer:.*\n\t.*?(--.*)", (repository() / "Makefile").read_text(), re.M)
-    return shlex.split(options)
-
-
 @contextmanager
-def _running(command: list[str | Path], path: str, folder: Path, environment: dict[str, str]) -> Iterator[tuple[str, Path]]:
-    """A server on a free port until the block ends: its address with this path, its log."""
-    port, log = _free_port(), folder / "server.log"
+def _running(
+    command: list[str | Path], port: int, path: str, folder: Path, environment: dict[str, str]
+) -> Iterator[tuple[str, Path]]:
+    """A server on a port until the block ends: its address with this path, its log."""
+    log = folder / "server.log"
     address = f"http://127.0.0.1:{port}{path}"
     own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     own |= {f"JUPYTERLAB_{name}_DIR": str(folder / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
     own |= {"IPYTHONDIR": str(folder / "ipython")}
     with log.open("w") as output:
         server = subprocess.Popen(
-            [*command, f"--port={port}"],
+            command,
             cwd=folder,
             env=os.environ | own | environment,
             stdin=subprocess.DEVNULL,

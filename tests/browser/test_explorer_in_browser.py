@@ -13,8 +13,8 @@ from helpers import write_image
 from PIL import Image
 
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-CONTROLS = ["dataset", "variant", "thumbnail", "next", "upload", "class", "order", "wrong", "view", "maps", "threshold", "opacity"]
-CONTROLS += ["colormap", "contour", "save"]  # in the order in which they are read
+CONTROLS = ["dataset", "variant", "thumbnail", "next", "upload", "class", "order", "wrong", "view", "threshold", "published"]
+CONTROLS += ["opacity", "maps", "colormap", "contour", "save"]  # in the order in which they are read
 IMAGE = "img.lficam-picture, .lficam-picture img"
 PREDICTION = r"LFI-CAM: \S+ \(\d\.\d\d\)"
 
@@ -184,14 +184,14 @@ def test_the_square_follows_the_mouse(page):
     across = page.locator(".lficam-x .widget-readout")
     assert across.inner_text() == "0.50"
     box = page.locator(IMAGE).first.bounding_box()
-    places = [(box["x"] + box["width"] * (0.018 + 0.005 * step), box["y"] + box["height"] * 0.3) for step in range(8)]
+    places = [(box["x"] + box["width"] * (0.018 + 0.004 * step), box["y"] + box["height"] * 0.3) for step in range(8)]
     page.mouse.move(*places[0])
     page.mouse.down()
     for place in places[1:]:
         page.mouse.move(*place)
     page.mouse.up()
     changed_picture(page, before)
-    # The last place counts, however many were passed over: 0.053 of the picture is about a quarter of the first of six panels.
+    # The last place counts, however many were passed over: 0.046 of the picture is about a quarter of the first of seven panels.
     until(lambda: float(across.inner_text()), lambda now: 0.22 <= now <= 0.28, "the slider did not follow")
 
 

@@ -184,31 +184,6 @@ def test_a_comparison_of_data_that_is_not_there_is_one_line(command, dataset, wo
     assert not (tmp_path / "figures").exists()
 
 
-def test_explain_draws_a_picture_of_each_image(lficam, outcome, tmp_path, monkeypatch):
-    run = experiment("fig3").configs()[1].run_id()
-    monkeypatch.chdir(tmp_path)
-    for name, mode in (("a.png", "RGB"), ("b.jpg", "L")):
-        Image.new(mode, (50, 30), 128).save(tmp_path / name)
-    done = lficam("explain", "a.png", "b.jpg", "--run", run)
-    assert done.returncode == 0, done.stderr
-    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["a_cam.png", "b_cam.png"]
-    for name in ("a_cam.png", "b_cam.png"):
-        with Image.open(tmp_path / name) as picture:
-            assert picture.width > 1000
-
-
-@pytest.mark.parametrize("content", [b"not an image", b"\xff\xd8\xff\xe0\x00\x10JFIF"])
-def test_explain_refuses_what_is_no_image_and_writes_nothing(lficam, outcome, tmp_path, monkeypatch, content):
-    run = experiment("fig3").configs()[1].run_id()
-    monkeypatch.chdir(tmp_path)
-    Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
-    (tmp_path / "bad.png").write_bytes(content)
-    done = lficam("explain", "good.png", "bad.png", "--run", run)
-    assert done.returncode == 2
-    assert "bad.png" in done.stderr
-    assert not list(tmp_path.glob("*_cam.png"))
-
-
 @pytest.fixture
 def two_files(tmp_path, monkeypatch):
     """Maps of two images in a folder that is the current one."""

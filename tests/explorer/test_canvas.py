@@ -10,6 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import same_color
 from PIL import Image
 
+from lficam.data.photograph import Photograph
 from lficam.explorer.canvas import BLUE, GREY, Look, Page
 from lficam.figures.grid import overlay
 
@@ -59,14 +60,14 @@ def words(page):
 
 
 def test_a_picture_is_drawn_pixel_for_pixel_where_it_should_be(page, pixels):
-    page.picture(0.5, 1.25, 2, pixels)
+    page.picture(0.5, 1.25, 2, Photograph(pixels))
     (image,) = page.axes.images
     assert image.get_array().shape == (28, 28, 3)
     for row, column in ((0, 0), (3, 20), (27, 5)):
         assert image.get_array()[row, column].tolist() == pixels[:, row, column].tolist()
     assert image.get_extent() == [0.5, 2.5, 3.25, 1.25]  # left, right, bottom, top: y grows downwards
     assert image.get_interpolation() == "nearest"
-    assert page.squares == [(0.5, 1.25, 2)]
+    assert page.crops == [(0.5, 1.25, 2, 2)]
 
 
 def test_inches_on_the_page_are_inches_from_its_top_left(page):
@@ -78,23 +79,23 @@ def test_inches_on_the_page_are_inches_from_its_top_left(page):
 
 
 def test_a_picture_beyond_the_range_of_colours_is_clipped(page):
-    page.picture(0, 0, 1, torch.tensor([-0.5, 0.25, 1.5]).view(3, 1, 1))
+    page.picture(0, 0, 1, Photograph(torch.tensor([-0.5, 0.25, 1.5]).view(3, 1, 1)))
     assert page.axes.images[0].get_array()[0, 0].tolist() == [0, 0.25, 1]
 
 
 def test_a_map_is_laid_over_the_enlarged_picture(page, pixels):
-    page.map(0.5, 1.25, 2, pixels, rectangle(), LOOK)
+    page.map(0.5, 1.25, 2, Photograph(pixels), rectangle(), LOOK)
     (image,) = page.axes.images
     large = pixels.repeat_interleave(7, 1).repeat_interleave(7, 2)  # 7 x 28 is the most that is not above 200 pixels
     expected = overlay(large, rectangle(), 0.6, "viridis").permute(1, 2, 0).numpy()
     assert np.allclose(image.get_array(), expected, atol=1e-6)
     assert image.get_extent() == [0.5, 2.5, 3.25, 1.25]
-    assert page.squares == [(0.5, 1.25, 2)]
+    assert page.crops == [(0.5, 1.25, 2, 2)]
 
 
 @pytest.mark.parametrize(("opacity", "color_map"), [(0.0, "inferno"), (0.3, "gray"), (1.0, "cividis")])
 def test_opacity_and_colours_of_a_map_are_those_of_its_look(page, pixels, opacity, color_map):
-    page.map(0, 0, 2, pixels, rectangle(), LOOK._replace(opacity=opacity, color_map=color_map))
+    page.map(0, 0, 2, Photograph(pixels), rectangle(), LOOK._replace(opacity=opacity, color_map=color_map))
     drawn = np.asarray(page.axes.images[0].get_array())
     for row, column, value in ((7, 15, 1.0), (20, 3, 0.0)):  # inside the rectangle, and far from it
         grey = float(pixels[:, row, column] @ torch.tensor([0.299, 0.587, 0.114]))
@@ -105,7 +106,7 @@ def test_opacity_and_colours_of_a_map_are_those_of_its_look(page, pixels, opacit
 @pytest.mark.parametrize(("threshold", "beyond"), [(0.5, 0), (0.25, 0.25), (0.75, -0.25)])
 def test_the_contour_runs_where_the_map_is_at_the_threshold(page, pixels, threshold, beyond):
     """Between the middles of two pixels, one on and one off, the map rises from 0 to 1."""
-    page.map(1.0, 0.5, 2.8, pixels, rectangle(), LOOK._replace(threshold=threshold))  # a pixel is 0.1 inches
+    page.map(1.0, 0.5, 2.8, Photograph(pixels), rectangle(), LOOK._replace(threshold=threshold))  # a pixel is 0.1 inches
     dark, light = lines(page)
     edges = [1.0 + 0.1 * (12 - beyond), 0.5 + 0.1 * (5 - beyond), 1.0 + 0.1 * (20 + beyond), 0.5 + 0.1 * (10 + beyond)]
     for line in (dark, light):
@@ -117,12 +118,12 @@ def test_the_contour_runs_where_the_map_is_at_the_threshold(page, pixels, thresh
 
 
 def test_without_a_contour_there_is_no_line(page, pixels):
-    page.map(1.0, 0.5, 2.8, pixels, rectangle(), LOOK._replace(contour=False))
+    page.map(1.0, 0.5, 2.8, Photograph(pixels), rectangle(), LOOK._replace(contour=False))
     assert lines(page) == []
 
 
 def test_a_map_that_is_nowhere_on_has_no_contour(page, pixels):
-    page.map(1.0, 0.5, 2.8, pixels, torch.zeros(1, 28, 28), LOOK)
+    page.map(1.0, 0.5, 2.8, Photograph(pixels), torch.zeros(1, 28, 28), LOOK)
     assert [line.get_segments() for line in lines(page)] == [[], []]
 
 
@@ -130,7 +131,7 @@ def test_a_map_that_is_nowhere_on_has_no_contour(page, pixels):
 def test_the_frame_of_a_square_is_where_the_square_is(page, pixels, draw):
     top, left, bottom, right = 0.1, 0.5, 0.4, 0.9
     more = (rectangle(), LOOK) if draw == "map" else ()
-    getattr(page, draw)(1, 2, 2, pixels, *more, square=(top, left, bottom, right))
+    getattr(page, draw)(1, 2, 2, Photograph(pixels), *more, square=(top, left, bottom, right))
     frames = page.axes.patches
     assert len(frames) == (1 if draw == "map" else 2)  # over a picture a light line with a dark edge
     for frame in frames:
@@ -141,7 +142,7 @@ def test_the_frame_of_a_square_is_where_the_square_is(page, pixels, draw):
 
 @pytest.mark.parametrize("draw", ["picture", "map"])
 def test_without_a_square_there_is_no_frame(page, pixels, draw):
-    getattr(page, draw)(1, 2, 2, pixels, *((rectangle(), LOOK) if draw == "map" else ()))
+    getattr(page, draw)(1, 2, 2, Photograph(pixels), *((rectangle(), LOOK) if draw == "map" else ()))
     assert len(page.axes.patches) == 0
 
 
@@ -316,11 +317,11 @@ def test_dollars_are_no_formula(page):
 
 
 def test_a_page_becomes_a_png_of_its_inches_with_its_texts(page, pixels):
-    page.map(1, 1, 2, pixels, rectangle(), LOOK)
+    page.map(1, 1, 2, Photograph(pixels), rectangle(), LOOK)
     png = page.png(100, Software="lficam", note="a picture")
     with Image.open(BytesIO(png)) as image:
         assert image.size == (500, 400)
         assert image.text == {"Software": "lficam", "note": "a picture"}
     again = Page(5, 4)
-    again.map(1, 1, 2, pixels, rectangle(), LOOK)
+    again.map(1, 1, 2, Photograph(pixels), rectangle(), LOOK)
     assert again.png(100, Software="lficam", note="a picture") == png

@@ -26,7 +26,7 @@ from lficam.explorer.state import State
 from lficam.explorer.thumbnails import A_SHEET
 from lficam.explorer.upload import Upload
 from lficam.figures.experiments import experiment
-from lficam.metrics.map_names import GRAD_CAM
+from lficam.metrics.map_names import GRAD_CAM, LFI_CAM_UNTRAINED
 from lficam.paths import figures_dir, repository
 from lficam.training.runs import fit_or_load_all, stored_ids
 
@@ -140,8 +140,10 @@ def test_the_state_is_what_the_controls_say(explorer):
         if (entry.dataset, entry.variant) == ("digits-stl10", FIRST)
     }
     image = browse(network_of(runs["lfi-cam"]))[0]
-    assert explorer.state() == State(image, tuple(runs[method] for method in TRAINED), grad_cam=runs["lfi-cam"])
-    explorer.maps["lfi-cam-without-fin"].value = explorer.maps[GRAD_CAM].value = False
+    first, *others = (runs[method] for method in TRAINED)
+    assert explorer.state() == State(image, (first, f"untrained {first}", *others), grad_cam=first)
+    for name in ("lfi-cam-without-fin", GRAD_CAM, LFI_CAM_UNTRAINED):
+        explorer.maps[name].value = False
     for control, value in OTHERS.items():
         getattr(explorer, control).value = value
     chosen = (runs["lfi-cam"], runs["abn"], runs["plain"])
@@ -207,7 +209,10 @@ def test_an_interaction_looks_up_each_network_once(explorer, monkeypatch, view):
     assert said(explorer) == ""
 
 
-@pytest.mark.parametrize("method", [*TRAINED, GRAD_CAM])
+SHOWN = ("lfi-cam", LFI_CAM_UNTRAINED, *TRAINED[1:])
+
+
+@pytest.mark.parametrize("method", [*SHOWN, GRAD_CAM])
 def test_a_map_is_shown_if_it_is_ticked(explorer, method):
     before, state = picture(explorer), explorer.state()
     explorer.maps[method].value = False
@@ -216,7 +221,7 @@ def test_a_map_is_shown_if_it_is_ticked(explorer, method):
         assert explorer.state().runs == state.runs
         assert not explorer.state().grad_cam
     else:
-        assert explorer.state().runs == tuple(run for run, other in zip(state.runs, TRAINED, strict=True) if other != method)
+        assert explorer.state().runs == tuple(run for run, other in zip(state.runs, SHOWN, strict=True) if other != method)
     explorer.maps[method].value = True
     assert picture(explorer) == before
 
@@ -269,7 +274,7 @@ def test_a_place_is_answered_even_if_it_cannot_be_drawn(explorer, monkeypatch):
 
 
 def test_without_any_map_the_last_picture_stays(explorer):
-    for method in TRAINED:
+    for method in SHOWN:
         assert said(explorer) == ""  # Grad-CAM is there whichever of them is
         explorer.maps[method].value = False
     assert said(explorer) == "no network is chosen: tick at least one below the picture"
@@ -367,8 +372,8 @@ def test_another_data_set(explorer):
     assert picture(explorer) != before
     assert (explorer.wrong_only.value, explorer.order.value) == (False, "shuffled")
     assert explorer.state().image == browse(network_of(explorer.state().runs[0]))[0]
-    assert [network_of(id).run.config.dataset for id in explorer.state().runs] == ["digits-cifar100", "digits-cifar100"]
-    assert [visible(explorer, box) for box in explorer.maps.values()] == [True, False, True, False, True]
+    assert [network_of(id).run.config.dataset for id in explorer.state().runs] == ["digits-cifar100"] * 3  # and untrained
+    assert [visible(explorer, box) for box in explorer.maps.values()] == [True, False, True, False, True, True]
     last = picture(explorer)
     explorer.view.value = "settings"
     assert said(explorer).startswith("no method has two trained models")
@@ -385,10 +390,10 @@ def test_another_setting(explorer):
     assert list(explorer.variant.options.values()) == [FIRST, SECOND]
     before, image = picture(explorer), explorer.state().image
     explorer.variant.value = SECOND
-    assert [visible(explorer, box) for box in explorer.maps.values()] == [True, False, False, False, True]
+    assert [visible(explorer, box) for box in explorer.maps.values()] == [True, False, False, False, True, True]
     assert explorer.state().image == image
     assert picture(explorer) != before
-    (run,) = explorer.state().runs
+    run, _ = explorer.state().runs
     config = network_of(run).run.config
     assert (config.method, config.batch_size) == ("lfi-cam", 16)
 
@@ -513,7 +518,7 @@ def test_every_control_has_a_label_of_its_own_that_is_not_cut_off(explorer):
     controls = [widget for widget in inside(explorer.widget) if not isinstance(widget, passive)]
     labels = [control.description for control in controls]
     assert all(labels)
-    assert len(set(labels)) == len(labels) == 39
+    assert len(set(labels)) == len(labels) == 41
     for control in controls:
         if not isinstance(control, Upload):  # which has no style: it is as wide as what is around it
             assert getattr(control.style, "description_width", "initial") in ("initial", "")
@@ -653,7 +658,7 @@ def test_two_clicks_are_one_training(tmp_path, monkeypatch):
 
 
 def test_what_is_wrong_is_said_until_it_is_mended_whatever_else_succeeds(explorer):
-    for method in TRAINED:
+    for method in SHOWN:
         explorer.maps[method].value = False
     unchosen = said(explorer)
     assert unchosen.startswith("no network is chosen")

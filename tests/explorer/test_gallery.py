@@ -29,7 +29,7 @@ def test_entries_are_the_trained_runs_of_the_figures_each_once_in_their_order(ru
                 expected.append(config.run_id())
     assert [entry.run_id for entry in found] == expected
     first = next(entry for entry in found if entry.run_id == runs["lfi-cam"][0])
-    assert first[1:] == ("digits-stl10", "lfi-cam", "lr 0.1, batch 32, decay 0.0001", 0)
+    assert first[1:] == ("digits-stl10", first.data, "lfi-cam", "lr 0.1, batch 32, decay 0.0001", 0)
     assert {entry.seed for entry in found if entry.method == "lfi-cam-without-fin"} == {0, 1}
 
 
@@ -81,7 +81,7 @@ def test_an_unknown_profile_is_refused():
 
 
 def test_the_variant_names_what_differs():
-    entry = Entry("a", "digits-stl10", "lfi-cam", "lr 0.05, batch 16, decay 0.0005", 0)
+    entry = Entry("a", "digits-stl10", "digits", "lfi-cam", "lr 0.05, batch 16, decay 0.0005", 0)
     assert entry.variant == "lr 0.05, batch 16, decay 0.0005"
     assert entry._replace(seed=3).variant == "lr 0.05, batch 16, decay 0.0005, seed 3"
 
@@ -91,7 +91,7 @@ FIRST, SECOND = "lr 0.1, batch 32, decay 0.0001", "lr 0.1, batch 16, decay 0.000
 
 def test_what_can_be_compared():
     def entry(run, method, setting, seed=0):
-        return Entry(run, "digits-stl10", method, setting, seed)
+        return Entry(run, "digits-stl10", "digits", method, setting, seed)
 
     found = [
         entry("a", "abn", FIRST),

@@ -325,5 +325,5 @@ def test_the_last_twenty_pictures_are_kept(lfi_cam):
 def test_a_picture_is_read_once_for_all_runs_of_a_size(runs, monkeypatch):
     key = add_upload("a", encoded(Image.new("RGB", (5, 5), GREEN)))
     first = network_of(runs["lfi-cam"][0]).picture(key)
-    monkeypatch.setattr(own_pictures, "read_quietly", None)
+    monkeypatch.setattr(own_pictures, "seen_in", None)
     assert torch.equal(network_of(runs["abn"][0]).picture(key), first)

@@ -114,13 +114,13 @@ def test_a_square_beside_the_picture_hides_nothing(states):
 def test_places_are_found_in_every_panel(states, view, width):
     state = replace(states[view], width=width)
     page = draw_view(scene_of(state))
-    assert len(page.squares) == {"methods": 4, "settings": 6, "fin": 3, "occlusion": 8}[view]
-    for left, top, side in page.squares:
+    assert len(page.crops) == {"methods": 4, "settings": 6, "fin": 3, "occlusion": 8}[view]
+    for left, top, width_of, height_of in page.crops:
         for x, y in ((0.01, 0.02), (0.5, 0.25), (0.25, 0.75), (0.99, 0.98)):
-            place = (left + x * side) / page.width, (top + y * side) / page.height
+            place = (left + x * width_of) / page.width, (top + y * height_of) / page.height
             assert panel_at(state, *place) == pytest.approx((x, y))
         for x, y in ((-0.02, 0.5), (0.5, -0.02), (1.02, 0.5), (0.5, 1.02)):  # just beside it
-            assert panel_at(state, (left + x * side) / page.width, (top + y * side) / page.height) is None
+            assert panel_at(state, (left + x * width_of) / page.width, (top + y * height_of) / page.height) is None
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -71,7 +71,7 @@ class Drawn:
         assert len(titles) <= 1
         title = " ".join(titles[0].words.split()) if titles else None
         lines = [text.words + text.tail for text in below]
-        return Panel(title, getattr(call, "cam", None), call.pixels, call.square, (call.x, call.y, call.side), lines)
+        return Panel(title, getattr(call, "cam", None), call.shown.pixels, call.square, (call.x, call.y, call.side), lines)
 
 
 def check_maps(panels, expected):
@@ -304,7 +304,7 @@ def check_squares(page):
     renderer = FigureCanvasAgg(page.figure).get_renderer()
     boxes = [text.get_window_extent(renderer) for text in page.figure.texts if text.get_text()]
     inches = [(box.x0 / DPI, page.height - box.y1 / DPI, box.x1 / DPI, page.height - box.y0 / DPI) for box in boxes]
-    squares = [(x, y, x + side, y + side) for x, y, side in page.squares]
+    squares = [(x, y, x + width, y + height) for x, y, width, height in page.crops]
     for n, (left, top, right, bottom) in enumerate(squares):
         assert left >= 0
         assert top >= 0

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from lficam import paths
-from lficam.cli.explain_images import explain_files
+from lficam.cli.explain_images import column_of, explain_files
 from lficam.data import datasets
 from lficam.data.augmentation import AUGMENTATIONS
 from lficam.data.files import ImageFiles
@@ -602,14 +602,16 @@ def test_an_image_of_ones_own_is_seen_as_in_the_evaluation(
     given_to_networks.clear()
     probabilities = run.explained.probabilities
     (evaluated,) = given_to_networks
-    results = explain_files([landscapes / id for id in run.dataset.test.ids], run.id, tmp_path / "pictures")
-    (own,) = given_to_networks[1:]
+    files = [landscapes / id for id in run.dataset.test.ids]
+    results = list(explain_files(files, [column_of(run.id)], tmp_path / "pictures"))
+    own = torch.cat(given_to_networks[1:])
     assert evaluated.std() > 0.3
     if streamed:  # resampled once, not twice, for a test crop
         assert (own - evaluated).abs().max() < 4 / 255 / min(run.std)
     else:
         assert torch.equal(own, evaluated)
-        assert [probability for _, _, probability in results] == pytest.approx(probabilities.amax(1).tolist(), rel=1e-5)
+        found = [max(answer.probabilities.values()) for result in results for answer in result.answers]
+        assert found == pytest.approx(probabilities.amax(1).tolist(), rel=1e-5)
     datasets._load.cache_clear()
 
 
@@ -629,8 +631,8 @@ def test_an_image_of_ones_own_is_seen_as_one_of_a_data_set_of_small_images(
     given_to_networks.clear()
     assert run.explained.ids == tuple("abcd")
     (evaluated,) = given_to_networks
-    explain_files(files, run.id, tmp_path / "pictures")
-    (own,) = given_to_networks[1:]
+    list(explain_files(files, [column_of(run.id)], tmp_path / "pictures"))
+    own = torch.cat(given_to_networks[1:])
     assert evaluated.shape == own.shape == (4, 3, 64, 64)
     assert (own - evaluated).abs().max() < 1.5 / 255 / 0.25  # to the very border
 
