@@ -22,6 +22,7 @@ from lficam.explorer.sentences import (
 )
 from lficam.explorer.state import TITLES, WIDTHS, State
 
+LEAST = 0.8  # inches from picture to picture
 LETTER = 0.058  # inches that a letter of TEXT takes, on average
 
 
@@ -219,7 +220,10 @@ def _beside(width: float) -> bool:
 
 
 def _columns(width: float, count: int) -> int:
-    return count if _beside(width) else min(count, 2)
+    """How many pictures stand side by side: all, unless they would be too small, or the page is a phone's."""
+    if not _beside(width):
+        return min(count, 2)
+    return count if (width - 2 * MARGIN) / count > LEAST else -(-count // 2)
 
 
 def _wrapped(sentences: Sequence[str], room: float, between: str = "\n", lines: int | None = None) -> str:
