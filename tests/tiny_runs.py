@@ -1,6 +1,7 @@
 """Runs with random weights in a store of their own, and pictures to upload, for the tests of what shows trained ones."""
 
 import json
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -11,8 +12,11 @@ from PIL import Image
 from lficam.explorer.gallery import browse, network_of
 from lficam.explorer.state import TITLES, State
 from lficam.figures.experiments import experiment
+from lficam.model.bundled import BUNDLED
 from lficam.paths import atomic_folder, runs_dir
+from lficam.training.config import published
 from lficam.training.loop import build_model
+from lficam.training.runs import load_run
 
 OVERRIDES = {"epochs": 1}  # so that no run of these has the id of one that is really trained
 
@@ -69,3 +73,21 @@ def encoded(image, format="png", **options):
 def noise(width, height, seed=0):
     """A picture of which no part is like another, always the same."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def bundle(ids, folder, image_size=None, unsure_below=0.0, augmentation=None):
+    """Write runs in the place of the models that come with the package; name -> the run's id.
+
+    image_size, augmentation: of what they are asked about; unsure_below: of LFI-CAM alone.
+    """
+    names = {}
+    for name, method in BUNDLED.items():
+        run = load_run(ids[method][0])
+        asked = {"image_size": image_size or run.config.image_size, "unsure_below": unsure_below if method == "lfi-cam" else 0.0}
+        about = json.loads((runs_dir() / run.id / "run.json").read_text())
+        about["config"]["augmentation"] = asked["augmentation"] = augmentation or run.config.augmentation
+        run.model.metadata = replace(run.metadata, **asked)
+        run.model.save_pretrained(folder / name)
+        (folder / name / "run.json").write_text(json.dumps(about | {"config": published(about["config"])}))
+        names[name] = run.id
+    return names

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lficam.cli.explain_images import list_images, read_images
 from lficam.cli.maps import by_position, load_maps
+from lficam.cli.own_images import list_images, read_images
 from lficam.data.augmentation import normalize
 from lficam.data.samples import Split, shuffled
 from lficam.errors import InputError
@@ -86,7 +86,7 @@ def evaluate_model(model: Trained, images: int = 100, folder: Path | None = None
     """Judge the model's own maps, random ones and, but for an ABN, those of `BASELINES`, all for the class that it predicts.
 
     model: a run, or with `folder` any trained model.
-    images: how many test images, the first of a seeded shuffle. folder: all images in it instead (`explain_images.list_images`).
+    images: how many test images, the first of a seeded shuffle. folder: all images in it instead (`own_images.list_images`).
     maps: a file for `load_maps` to judge as well, named by its stem. By their ids, of which there may be more than are judged;
         without ids, by position among all test images, or all of the folder.
     Raises InputError for data, images or a file that cannot be used.

@@ -1,7 +1,7 @@
 """Trained models applied to image files of one's own."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
@@ -10,12 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lficam.data.augmentation import kept_side, normalize
-from lficam.data.decoding import SUFFIXES, check_picture
-from lficam.data.files import ImageFiles
-from lficam.data.folders import image_files
+from lficam.cli.own_images import list_images
+from lficam.data.augmentation import normalize
+from lficam.data.decoding import check_picture
 from lficam.data.photograph import photograph_in, seen_in
-from lficam.data.samples import Samples
 from lficam.errors import InputError
 from lficam.explorer.canvas import Look
 from lficam.explorer.sentences import Prediction, Shown
@@ -81,29 +79,6 @@ class Untrained(Trained):
 
     def __init__(self, run: Run):
         self.id, self.model, self.metadata = run.id, run.untrained(), run.metadata
-
-
-def list_images(folder: Path) -> dict[str, Path]:
-    """Every image below a folder, at any depth: its path inside the folder, with forward slashes -> file, sorted.
-
-    Hidden files and folders are left out. Raises InputError if there is no such folder or no image in it.
-    """
-    if not folder.is_dir():
-        raise InputError(f"no folder {folder}: check the path")
-    files = image_files(folder)
-    if not files:
-        raise InputError(f"no images in {folder}: expected files that end in {', '.join(sorted(SUFFIXES))}")
-    return files
-
-
-def read_images(files: Mapping[str, Path], metadata: Metadata) -> Samples:
-    """Image files (id -> file) as a model takes its test images; nobody knows their labels, which are -1.
-
-    Raises InputError for an image that is missing or cannot be decoded.
-    """
-    unlabelled = torch.full((len(files),), -1)
-    images = ImageFiles(tuple(files), tuple(files.values()), unlabelled)
-    return images.decode(kept_side(metadata.image_size, metadata.augmentation))
 
 
 def compared_columns(methods: Sequence[str]) -> list[Column]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lficam.cli.explain_images import list_images, read_images
+from lficam.cli.own_images import list_images, read_images
 from lficam.data.augmentation import CENTERED
 from lficam.data.datasets import data_fingerprint
 from lficam.data.samples import shuffled
@@ -92,7 +92,7 @@ def collect_maps(names: Sequence[str], folder: Path | None = None, size: int | N
     """The maps of several models on the same images.
 
     names: each a trained model (`saved.load_trained`), or a file for `load_maps`.
-    folder: the models explain all images in it (`explain_images.list_images`) instead of the runs' test images.
+    folder: the models explain all images in it (`own_images.list_images`) instead of the runs' test images.
     size: pixels a side at which to compare; when left out that of the models' images, else of the files' maps.
     images: at most so many, the first of a seeded shuffle; all when left out.
 

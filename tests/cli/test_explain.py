@@ -1,7 +1,6 @@
 """`lficam explain` on image files and folders, with models of random weights: what is said, what is drawn, what is refused."""
 
 import json
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 import torch
 from helpers import command
 from PIL import Image
+from tiny_runs import bundle
 
 from lficam.cli import explain_images
 from lficam.cli.explain_images import COMPARED, compared_columns
@@ -16,9 +16,6 @@ from lficam.data.augmentation import normalize
 from lficam.data.photograph import seen_in
 from lficam.errors import InputError
 from lficam.model import bundled
-from lficam.model.bundled import BUNDLED
-from lficam.paths import runs_dir
-from lficam.training.config import published
 from lficam.training.runs import load_run
 
 
@@ -40,16 +37,10 @@ def run(runs, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def bundle(run, runs, tmp_path, monkeypatch):
+def models(run, runs, tmp_path, monkeypatch):
     """Random weights in the place of the models that come with the package; the first wants .99 before it names a class."""
     monkeypatch.setattr(bundled, "FOLDER", tmp_path / "bundle")
-    for name, method in BUNDLED.items():
-        stored = load_run(runs[method][0])
-        stored.model.metadata = replace(stored.metadata, unsure_below=0.99 if method == "lfi-cam" else 0.0)
-        stored.model.save_pretrained(tmp_path / "bundle" / name)
-        about = json.loads((runs_dir() / stored.id / "run.json").read_text())
-        about["config"] = published(about["config"])
-        (tmp_path / "bundle" / name / "run.json").write_text(json.dumps(about))
+    bundle(runs, bundled.FOLDER, unsure_below=0.99)
 
 
 def probabilities(run, file):
@@ -138,7 +129,7 @@ def test_a_picture_keeps_its_shape(run, lficam, tmp_path):
     assert heights[0] / heights[1] == pytest.approx(3, rel=0.02)
 
 
-def test_the_models_of_the_package_are_asked_where_none_is_named(bundle, runs, lficam, tmp_path):
+def test_the_models_of_the_package_are_asked_where_none_is_named(models, runs, lficam, tmp_path):
     done = lficam("explain", "a.png", "--json")
     (found,) = map(json.loads, done.stdout.splitlines())
     assert found["probabilities"] == pytest.approx(probabilities(load_run(runs["lfi-cam"][0]), tmp_path / "a.png"), abs=1e-6)
@@ -151,7 +142,7 @@ def test_the_models_of_the_package_are_asked_where_none_is_named(bundle, runs, l
     assert known == f"1 without a winner: the model knows {len(classes)} kinds of things: {', '.join(classes)}"
 
 
-def test_methods_are_drawn_side_by_side_and_their_models_answer(bundle, lficam, tmp_path):
+def test_methods_are_drawn_side_by_side_and_their_models_answer(models, lficam, tmp_path):
     done = lficam("explain", "a.png", "--method", "all", "--json", "--output", ".")
     assert [json.loads(line)["model"] for line in done.stdout.splitlines()] == ["LFI-CAM", "ABN", "plain network (CAM)"]
     with Image.open(tmp_path / "a_cam.png") as picture:
@@ -162,7 +153,7 @@ def test_methods_are_drawn_side_by_side_and_their_models_answer(bundle, lficam, 
     assert done.stderr == f"lficam: unknown method 'cam': expected {', '.join(COMPARED)}, or all\n"
 
 
-def test_the_columns_are_of_the_maps_that_they_name(bundle, run):
+def test_the_columns_are_of_the_maps_that_they_name(models, run):
     columns = dict(zip(COMPARED, compared_columns(COMPARED), strict=True))
     assert [column.title for column in columns.values()] == [
         "LFI-CAM",

@@ -7,8 +7,8 @@ import torch
 from helpers import write_image
 from torch import nn
 
-from lficam.cli.explain_images import list_images, read_images
 from lficam.cli.maps import collect_maps, load_maps
+from lficam.cli.own_images import list_images, read_images
 from lficam.data.digits import RECIPES
 from lficam.errors import InputError
 from lficam.metrics.stability import pairwise_stability

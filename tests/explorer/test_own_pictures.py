@@ -14,7 +14,7 @@ from helpers import BLUE, GREEN, GREY, RED, check_four_quarters, four_quarters, 
 from PIL import Image
 from tiny_runs import encoded, noise
 
-from lficam.cli.explain_images import read_images
+from lficam.cli.own_images import read_images
 from lficam.data.augmentation import evaluation_crop
 from lficam.errors import InputError
 from lficam.explorer import own_pictures
