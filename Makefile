@@ -4,7 +4,7 @@ PROFILE ?= embedded
 BIN     := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test lab explorer reference results model lock pin clean
+.PHONY: help figures test docs lab explorer reference results model lock pin clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ test: .venv/tested  ## every test, every notebook by nbval, every committed numb
 	$(BIN)/ruff format --check .
 	$(BIN)/lficam figures --check
 	$(BIN)/pytest
+
+docs: .venv/documented  ## the site: docs/_build/html/index.html
+	$(BIN)/sphinx-build -q -E -W --keep-going -b html docs docs/_build/html
 
 lab: .venv/ready  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
@@ -36,18 +39,19 @@ COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --no-
 model: .venv/ready  ## maintainers: train the models that come with the package (half an hour each; resumes)
 	$(BIN)/python -m lficam.reproduce.bundle
 
+# Extras that no figure needs are pinned on top of it and installed only by those who want them.
+ON_TOP := for extra in docs export peers; do $(COMPILE) --extra $$extra --constraint requirements.lock --output-file requirements-$$extra.lock; done
+
 lock:  ## maintainers: pin the newest versions that pyproject.toml allows (needs uv)
 	$(COMPILE) --extra dev --upgrade --output-file requirements.lock
+	$(ON_TOP)
 
 pin:  ## maintainers: pin what pyproject.toml newly asks for, and leave every other version as it is (needs uv)
 	$(COMPILE) --extra dev --output-file requirements.lock
-
-# Extras that no figure needs are pinned on top of it and installed only by those who want them.
-requirements-%.lock: requirements.lock pyproject.toml
-	$(COMPILE) --extra $* --constraint requirements.lock --output-file $@
+	$(ON_TOP)
 
 clean:  ## remove the virtual environment and everything generated; data/ stays
-	rm -rf .venv *.egg-info .pytest_cache .ruff_cache runs figures/embedded* figures/photos* figures/quick* figures/paper* figures/explorer
+	rm -rf .venv *.egg-info .pytest_cache .ruff_cache docs/_build docs/notebooks runs figures/embedded* figures/photos* figures/quick* figures/paper* figures/explorer
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is made anew whenever the lock or the package's own requirements change.
@@ -61,4 +65,9 @@ clean:  ## remove the virtual environment and everything generated; data/ stays
 # What the tests need beyond that: exported models are run, and the tools of others are tried on the model.
 .venv/tested: .venv/ready requirements-export.lock requirements-peers.lock
 	$(BIN)/python -m pip install --quiet --requirement requirements-export.lock --requirement requirements-peers.lock
+	@touch $@
+
+# What the site is built with.
+.venv/documented: .venv/ready requirements-docs.lock
+	$(BIN)/python -m pip install --quiet --requirement requirements-docs.lock
 	@touch $@
