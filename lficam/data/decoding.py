@@ -1,4 +1,7 @@
-"""From a file to pixels: upright, in RGB, whatever its format and mode; what cannot be decoded is said in one line."""
+"""From a file to pixels, the same wherever it comes from: upright, in RGB, over white where it is transparent.
+
+What cannot be decoded is said in one line.
+"""
 
 import errno
 import struct
@@ -56,10 +59,7 @@ def open_image(file: Path | BytesIO, least: int | None = None) -> Image.Image:
         with Image.open(file) as image:
             if least:
                 image.draft("RGB", (least, least))
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):  # convert would clip at 255
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            return upright.convert("RGB")
+            return _in_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise InputError(f"no image at {file}: check the path") from None
     except DAMAGED as error:
@@ -68,6 +68,33 @@ def open_image(file: Path | BytesIO, least: int | None = None) -> Image.Image:
             raise
         why = str(error).replace(repr(str(file)), "it") or type(error).__name__
         raise UnreadableImageError(f"cannot read the image {file} ({why}): replace or remove it", why) from error
+
+
+def _in_rgb(image: Image.Image) -> Image.Image:
+    """As a viewer shows it, where Pillow would clip or leave out."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("F", "I"):
+        image = Image.fromarray(_in_grey_levels(np.array(image)))
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _in_grey_levels(values: np.ndarray) -> np.ndarray:
+    """32-bit pixels (h, w) in 8 bits. Black is 0; white is 1 or 255 where that is about their highest value, else that value.
+
+    Raises ValueError for pixels that are not finite.
+    """
+    if not np.isfinite(values).all():
+        raise ValueError("it holds pixels that are NaN or infinite")
+    highest = values.max()
+    white = next((top for top in (1, 255) if top / 4 < highest <= 1.05 * top), max(highest, 1))
+    values = values.astype(np.float32)
+    np.clip(values, 0, white, out=values)
+    values *= 255 / white
+    return np.rint(values, out=values).astype(np.uint8)
 
 
 def upright_size(file: Path) -> tuple[int, int]:
@@ -109,21 +136,21 @@ def check_upload(name: str, content: bytes) -> bytes:
 
 
 def check_picture(name: str, content: bytes) -> bytes:
-    """A picture of somebody's own, as `read_image` takes it; all of it is read once, so that a damaged one is refused now.
+    """The file of a picture of somebody's own; all of it is read once, so that a damaged one is refused now.
 
-    name: of the file, for the message.
-    content: PNG, JPEG, WebP, BMP, GIF (its first picture) or TIFF of any mode; turned upright where it says how it was held, laid
-        over white where it is transparent.
+    name: of the file, for the message. content: PNG, JPEG, WebP, BMP, GIF (its first picture) or TIFF of any mode.
     Raises InputError for anything else, a damaged file, more than 64 million pixels, or pixels that are not finite.
     """
     name = _short(name)
     if not len(content):
         raise InputError(f"{name} is empty: choose a picture")
     try:
-        with _of_no_interest():
-            readable = _readable(name, content)
-        read_quietly(readable, 64)
-        return readable
+        with _of_no_interest(), Image.open(BytesIO(content), formats=FORMATS) as image:
+            width, height = image.size
+        if width * height > MOST_PIXELS:
+            limit = f"{MOST_PIXELS // 10**6} million"
+            raise InputError(f"{name} has {width} x {height} pixels: expected at most {limit}, make it smaller")
+        read_quietly(content, 64)
     except UnreadableImageError as error:
         raise InputError(f"{name} is damaged ({error.why}): choose another picture") from None
     except InputError:
@@ -134,37 +161,7 @@ def check_picture(name: str, content: bytes) -> bytes:
         raise InputError(f"{name} unpacks to far more than {MOST_PIXELS // 10**6} million pixels: choose another picture") from None
     except DAMAGED as error:
         raise InputError(f"{name} is damaged ({error or type(error).__name__}): choose another picture") from None
-
-
-def _readable(name: str, content: bytes) -> bytes:
-    """The file itself, or as PNG what `read_image` takes otherwise than a viewer shows it: 32-bit and transparent pictures."""
-    with Image.open(BytesIO(content), formats=FORMATS) as image:
-        width, height = image.size
-        if width * height > MOST_PIXELS:
-            limit = f"{MOST_PIXELS // 10**6} million"
-            raise InputError(f"{name} has {width} x {height} pixels: expected at most {limit}, make it smaller")
-        if image.mode in ("F", "I"):
-            changed = Image.fromarray(_in_grey_levels(name, np.array(image)))
-        elif image.has_transparency_data:
-            changed = ImageOps.exif_transpose(image).convert("RGBA")
-            changed = Image.alpha_composite(Image.new("RGBA", changed.size, "white"), changed).convert("RGB")
-        else:
-            return content
-    png = BytesIO()
-    changed.save(png, format="png", compress_level=1)
-    return png.getvalue()
-
-
-def _in_grey_levels(name: str, values: np.ndarray) -> np.ndarray:
-    """32-bit pixels (h, w) in 8 bits. Black is 0; white is 1 or 255 where that is about their highest value, else that value."""
-    if not np.isfinite(values).all():
-        raise InputError(f"{name} holds pixels that are NaN or infinite: expected finite ones")
-    highest = values.max()
-    white = next((top for top in (1, 255) if top / 4 < highest <= 1.05 * top), max(highest, 1))
-    values = values.astype(np.float32)
-    np.clip(values, 0, white, out=values)
-    values *= 255 / white
-    return np.rint(values, out=values).astype(np.uint8)
+    return content
 
 
 def too_large(name: str) -> InputError:

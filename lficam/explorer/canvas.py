@@ -100,12 +100,8 @@ class Page:
         crop = self._picture(x, y, side, shown, covered)
         if look.contour:
             left, top, width, height = crop
-            h, w = cam.shape[1:]
-            rows, columns = (
-                top + (torch.arange(h) + 0.5) * height / h,
-                left + (torch.arange(w) + 0.5) * width / w,
-            )  # middles of cells
-            lines = contour_generator(columns.numpy(), rows.numpy(), cam[0].numpy()).lines(look.threshold)
+            columns, rows = ((torch.arange(n) + 0.5).numpy() / n for n in reversed(cam.shape[1:]))  # middles of cells
+            lines = contour_generator(left + columns * width, top + rows * height, cam[0].numpy()).lines(look.threshold)
             self.axes.add_collection(LineCollection(lines, linewidths=2.4, colors=DARK), autolim=False)
             self.axes.add_collection(LineCollection(lines, linewidths=1.1, colors=LIGHT), autolim=False)
         if square is not None:
@@ -115,10 +111,9 @@ class Page:
         """Pixels in the place of a picture; returns where what is seen of it lies."""
         width, height = min(side, side / shown.aspect), min(side, side * shown.aspect)
         left = x + (side - width) / 2
-        smooth = (
-            "auto" if max(shown.pixels.shape) >= PIXELS else "nearest"
-        )  # a large one is made smaller, a small one has clear edges
-        self._image(left, y, width, height, pixels.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation=smooth)
+        large = max(shown.pixels.shape) >= PIXELS  # and is made smaller; a small one keeps its edges
+        values = pixels.permute(1, 2, 0).clamp(0, 1).numpy()
+        self._image(left, y, width, height, values, interpolation="auto" if large else "nearest")
         down, right, h, w = shown.crop
         crop = (left + right * width, y + down * height, w * width, h * height)
         self.crops.append(crop)

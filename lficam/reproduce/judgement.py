@@ -25,6 +25,7 @@ from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.settings import settings_figure
 from lficam.paths import atomic_file
+from lficam.provenance import hardware
 from lficam.reproduce.findings import Report, figure_of, scope_of
 from lficam.reproduce.report import as_markdown
 from lficam.reproduce.results import read_trainings
@@ -96,8 +97,10 @@ def judge_trainings(folder: Path, profile: str) -> Iterator[Result]:
             yield make(experiment, [by_config[config] for config in configs])
     for stem, (plan, _, draw) in MEASURED.items():
         experiment = replace(plan, stem=stem, profile=profile, images=images)
-        if measured := _measured(folder / f"{stem}{VALUES}", experiment):
-            yield draw(experiment, measured, [by_config[config] for config in experiment.configs()])
+        runs = [by_config[config] for config in experiment.configs() if config in by_config]
+        measured = _measured(folder / f"{stem}{VALUES}", experiment)
+        if measured and set(measured.runs) <= {run.id for run in runs}:
+            yield draw(experiment, measured, runs)
 
 
 def write_judgement(folder: Path, profile: str) -> list[str]:
@@ -135,6 +138,8 @@ def page_of(results: Sequence[Result]) -> str:
         plan = result.experiment
         label = plan.stem.split("_")[0].capitalize()
         figures[f"{label}: {plan.title}"] = figure_of(result, label, Path(f"{plan.stem}.png"), Path(f"{plan.stem}.csv"))
-    configs = [run.config.model_dump() for result in results for run in result.runs]
-    title = f"What the trainings on {results[0].experiment.source.split(', ')[0]} say"
-    return as_markdown(Report(title, figures, scope_of(configs)))
+    runs = {run.id: run for result in results for run in result.runs}.values()
+    machines = ", ".join(sorted({hardware(run.environment) for run in runs}))
+    made = f"{len(runs)} trainings on {machines}; `make results` makes them again, `lficam figures --check` these numbers."
+    title = f"Results on {results[0].experiment.source.split(', ')[0]}"
+    return as_markdown(Report(title, figures, f"{scope_of([run.config.model_dump() for run in runs])} {made}"))

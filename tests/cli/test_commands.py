@@ -342,4 +342,4 @@ def test_the_shell_completes_commands():
     asked = {"_LFICAM_COMPLETE": "complete_bash", "COMP_WORDS": "lficam ex", "COMP_CWORD": "1"}
     command = Path(sys.executable).with_name("lficam")
     done = subprocess.run([command], env=os.environ | asked, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["explain", "export"], done.stderr
+    assert done.stdout.split() == ["explain", "explorer", "export"], done.stderr

@@ -11,7 +11,8 @@ from helpers import BLUE, GREEN, RED, images_of, two_halves, write_image
 from PIL import Image
 
 from lficam.data.datasets import load_dataset
-from lficam.data.decoding import read_image
+from lficam.data.decoding import check_picture, read_image
+from lficam.data.photograph import photograph_in, seen_in
 from lficam.errors import InputError
 
 CPU = torch.device("cpu")
@@ -43,7 +44,7 @@ def palette():
         (Image.new("L", (40, 40), 77), "png", (77, 77, 77), 0),
         (Image.new("L", (40, 40), 77), "jpg", (77, 77, 77), 1),
         (Image.new("1", (40, 40), 1), "png", (255, 255, 255), 0),
-        (Image.new("LA", (40, 40), (77, 200)), "png", (77, 77, 77), 0),
+        (Image.new("LA", (40, 40), (77, 200)), "png", (115, 115, 115), 1),  # over white: (77 * 200 + 255 * 55) / 255
         (Image.new("RGBA", (40, 40), (*RED, 255)), "png", RED, 0),
         (palette(), "png", GREEN, 0),
         (palette(), "gif", GREEN, 0),
@@ -63,6 +64,41 @@ def test_sixteen_bits_a_pixel_become_eight(tmp_path):
     grey = Image.fromarray(np.full((40, 40), 77 * 257, np.uint16))
     pixels, _ = read_image(write_image(tmp_path / "image.png", grey), 16)
     assert np.abs(pixels.astype(int) - 77).max() <= 1
+
+
+GREY = np.array([[0, 80], [160, 255]], np.uint8).repeat(28, 0).repeat(28, 1)
+
+
+@pytest.mark.parametrize(
+    ("image", "suffix"),
+    [
+        (Image.fromarray(GREY.astype(np.float32) / 255), "tif"),
+        (Image.fromarray(GREY.astype(np.int32) * 16), "tif"),  # a camera's 12 bits
+        (Image.merge("RGBA", [Image.fromarray(GREY)] * 4), "png"),
+        (Image.new("RGBA", (56, 56), (*RED, 0)), "png"),
+        (Image.fromarray(GREY.astype(np.uint16) * 257), "png"),
+    ],
+    ids=["32-bit shares", "32-bit integers", "half transparent", "transparent", "16 bits"],
+)
+def test_one_file_is_the_same_picture_in_a_data_set_and_as_a_picture_of_ones_own(image, suffix, tmp_path):
+    file = write_image(tmp_path / f"image.{suffix}", image)
+    of_data = images_of([file]).decode(28)
+    pixels = of_data.images[0] / 255
+    own = seen_in(check_picture(file.name, file.read_bytes()), 28, "none")
+    assert torch.equal(pixels, own)
+    shown = photograph_in(file.read_bytes(), "none").pixels
+    for row in (1, -2):
+        for column in (1, -2):  # away from the edges between the quarters
+            assert torch.equal(shown[:, row, column], own[:, row, column])
+
+
+def test_pixels_that_are_not_finite_are_refused_wherever_they_come_from(tmp_path):
+    image = Image.fromarray(np.full((8, 8), np.nan, np.float32))
+    file = write_image(tmp_path / "nan.tif", image)
+    with pytest.raises(InputError, match="NaN or infinite"):
+        images_of([file]).decode(28)
+    with pytest.raises(InputError, match=r"nan\.tif is damaged \(it holds pixels that are NaN or infinite\)"):
+        check_picture(file.name, file.read_bytes())
 
 
 # Where the left half of the stored image belongs, by the EXIF standard's table of orientations.

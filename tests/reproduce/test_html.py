@@ -126,7 +126,7 @@ def test_the_template_and_the_style_are_in_the_package():
     project = tomllib.loads((repository() / "pyproject.toml").read_text())
     patterns = project["tool"]["setuptools"]["package-data"]["lficam.reproduce"]
     beside = [file for file in (repository() / "lficam" / "reproduce").iterdir() if file.is_file() and file.suffix != ".py"]
-    assert {file.name for file in beside} == {"report.html.jinja", "report.css"}
+    assert {file.name for file in beside} == {"report.html.jinja", "report.css", "bundled_card.jinja"}
     assert all(any(file.match(pattern) for pattern in patterns) for file in beside)
 
 

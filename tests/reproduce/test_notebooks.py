@@ -16,7 +16,7 @@ from lficam.figures.experiments import EXPERIMENTS, experiment
 from lficam.paths import figures_dir, runs_dir
 from lficam.progress import Progress
 from lficam.reproduce import notebooks
-from lficam.reproduce.check import FROM_VALUES
+from lficam.reproduce.check import CHARTS, FROM_VALUES
 from lficam.reproduce.notebooks import executed, is_current, make_figures
 from lficam.training import loop, runs
 from lficam.training.config import RunConfig
@@ -31,7 +31,7 @@ def test_all_figures_are_made(outcome):
 def test_exactly_the_promised_files_are_written(outcome):
     plans = EXPERIMENTS.values()
     expected = {f"{plan.stem}{suffix}" for plan in plans for suffix in (".png", ".pdf", ".csv", ".json")}
-    expected |= {f"{EXPERIMENTS[name].stem}.safetensors" for name in FROM_VALUES}
+    expected |= {f"{EXPERIMENTS[name].stem}.safetensors" for name in (*FROM_VALUES, *CHARTS)}
     expected |= {f"notebooks/{plan.notebook}.ipynb" for plan in plans} | {"REPORT.md", "report.html"}
     folder = figures_dir() / "embedded"
     found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
@@ -264,6 +264,6 @@ def test_the_reference_was_not_touched(reference_before, outcome):
     assert reference_now() == reference_before
     names = {file.name for file in REFERENCE.iterdir()}
     expected = {f"{plan.stem}{suffix}" for plan in EXPERIMENTS.values() for suffix in (".png", ".csv", ".json")}
-    expected |= {f"{EXPERIMENTS[name].stem}.safetensors" for name in FROM_VALUES}
+    expected |= {f"{EXPERIMENTS[name].stem}.safetensors" for name in (*FROM_VALUES, *CHARTS)}
     assert names == expected | {"REPORT.md", "synthetic.png", "trainings"}
     assert not REFERENCE.is_relative_to(figures_dir())
