@@ -33,11 +33,11 @@ reference: .venv/ready  ## maintainers: remake figures/reference and the outputs
 results: .venv/ready  ## maintainers: train on photographs (hours; resumes), keep what each training leaves in figures/results
 	$(BIN)/python -m lficam.reproduce.photographs
 
-# Without --upgrade, what is pinned in the output file stays as it is: another torch or matplotlib would change numbers and pictures.
-COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate --quiet --custom-compile-command "make lock"
-
 model: .venv/ready  ## maintainers: train the models that come with the package (half an hour each; resumes)
 	$(BIN)/python -m lficam.reproduce.bundle
+
+# Without --upgrade, what is pinned in the output file stays as it is: another torch or matplotlib would change numbers and pictures.
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate --quiet --custom-compile-command "make lock"
 
 # Extras that no figure needs are pinned on top of it and installed only by those who want them.
 ON_TOP := for extra in docs export peers; do $(COMPILE) --extra $$extra --constraint requirements.lock --output-file requirements-$$extra.lock; done

@@ -16,8 +16,6 @@ from lficam.errors import InputError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from lficam.cli.explain_images import Explained
-
 app = typer.Typer(no_args_is_help=True)
 
 MODEL = "A run (`lficam runs` lists them), a folder written by save_pretrained, or owner/name on the hub."
@@ -174,7 +172,7 @@ def explain(
     for found in explain_files(images, columns, output or (None if json else Path())):
         if isinstance(found, Explained):
             unsure += any(answer.label is None for answer in found.answers)
-            print("\n".join(_as_json(found) if json else [_as_text(found)]), flush=True)
+            print(found.as_json() if json else found.as_text(), flush=True)
         else:
             print(f"lficam: {found}", file=sys.stderr)
             refused += 1
@@ -275,9 +273,10 @@ def train(
     set_: SetOption = [],  # noqa: B006
 ) -> None:
     """Train one run of a profile, for instance as one job of a cluster."""
+    from lficam.cli.run_list import needed_runs
     from lficam.training.runs import fit_or_load
 
-    needed = _needed_runs(profile, _overrides(set_), compare)
+    needed = needed_runs(profile, _overrides(set_), compare)
     if id not in needed:
         what, option = ("comparison", f" --compare {compare}") if compare else ("figure", "")
         raise InputError(
@@ -290,30 +289,13 @@ def train(
 @app.command()
 def runs(profile: ProfileOption = "embedded", compare: CompareOption = "", set_: SetOption = []) -> None:  # noqa: B006
     """List the runs a profile needs and all others in the store, with their test accuracy where trained."""
+    from lficam.cli.run_list import needed_runs, state_of
     from lficam.training.runs import stored_ids
 
-    needed = _needed_runs(profile, _overrides(set_), compare)
+    needed = needed_runs(profile, _overrides(set_), compare)
     for id in [*needed, *(other for other in stored_ids() if other not in needed)]:
         config = needed.get(id)
-        print(f"{id:50} {config.setting if config else 'not of this profile':36} {_state(id)}")
-
-
-def _as_json(found: "Explained") -> list[str]:
-    """An object for each answer to an image."""
-    import json
-
-    about = {"file": str(found.file)} | ({"picture": str(found.picture)} if found.picture else {})
-    return [json.dumps(about | answer._asdict(), ensure_ascii=False) for answer in found.answers]
-
-
-def _as_text(found: "Explained") -> str:
-    parts = []
-    for answer in found.answers:
-        (name, value), *others = list(answer.probabilities.items())[:3]
-        rest = ", ".join(f"{other} {share:.3f}" for other, share in others)
-        title = f"{answer.model}: " if len(found.answers) > 1 else ""
-        parts.append(f"{title}{name}{'' if answer.label else '?'} {value:.3f} ({rest})")
-    return f"{found.picture}: {'; '.join(parts)}"
+        print(f"{id:50} {config.setting if config else 'not of this profile':36} {state_of(id)}")
 
 
 def _check_committed() -> None:
@@ -347,34 +329,6 @@ def _print_table(title: str, table: "DataFrame") -> None:
     from lficam.figures.tables import readable
 
     print(f"\n{title}\n{readable(table).to_string(index=False)}")
-
-
-def _state(id: str) -> str:
-    from lficam.training.runs import is_stored, load_record
-
-    if not is_stored(id):
-        return "not trained"
-    try:
-        return f"test accuracy {load_record(id).metrics['test_accuracy']:.3f}"
-    except InputError as error:  # one damaged run does not hide the others
-        return str(error)
-
-
-def _needed_runs(profile: str, overrides: dict[str, Any], compare: str) -> dict[str, Any]:
-    """Id -> config of every run of a profile's figures whose data is there, or of `lficam compare`."""
-    from lficam.errors import MissingDataError
-    from lficam.figures.experiments import EXPERIMENTS, comparison, experiment
-
-    if compare:
-        return {config.run_id(): config for config in comparison(compare, profile, overrides).configs()}
-
-    needed = {}
-    for name in EXPERIMENTS:
-        try:
-            needed |= {config.run_id(): config for config in experiment(name, profile, overrides).configs()}
-        except MissingDataError as error:
-            print(f"lficam: {name}: {error}", file=sys.stderr)
-    return needed
 
 
 def _figures_of(number: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Trained models applied to image files of one's own."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -72,6 +73,21 @@ class Explained(NamedTuple):
     file: Path
     answers: list[Answer]
     picture: Path | None
+
+    def as_json(self) -> str:
+        """An object a line for each answer."""
+        about = {"file": str(self.file)} | ({"picture": str(self.picture)} if self.picture else {})
+        return "\n".join(json.dumps(about | answer._asdict(), ensure_ascii=False) for answer in self.answers)
+
+    def as_text(self) -> str:
+        """The picture, and the three most probable classes of each answer."""
+        parts = []
+        for answer in self.answers:
+            (name, value), *others = list(answer.probabilities.items())[:MOST_CLASSES]
+            rest = ", ".join(f"{other} {share:.3f}" for other, share in others)
+            title = f"{answer.model}: " if len(self.answers) > 1 else ""
+            parts.append(f"{title}{name}{'' if answer.label else '?'} {value:.3f} ({rest})")
+        return f"{self.picture}: {'; '.join(parts)}"
 
 
 class Untrained(Trained):
@@ -153,10 +169,10 @@ def read_picture(file: Path) -> bytes:
 
 
 def _explain(file: Path, content: bytes, columns: Sequence[Column], target: Path | None) -> Explained:
-    answers, shown = [], []
+    answers, shown, seen_at = [], [], cache(partial(seen_in, content))  # the models of the package see the same of it
     for column in columns:
         model, known = column.trained.model, column.trained.metadata
-        seen = seen_in(content, known.image_size, known.augmentation)[None]
+        seen = seen_at(known.image_size, known.augmentation)[None]
         images = normalize(seen, known.mean, known.std).to(device_of(model))
         with torch.inference_mode():
             said = model.explain(images)

@@ -219,11 +219,9 @@ class Explorer(Controls):
         show(self.content, len(self._found) > 0)
         if not self._found:
             return
-        names = Counter(
-            (entry.data, entry.dataset) for entry in self._found
-        ).most_common()  # where there is most to see comes first
+        count = Counter((entry.data, entry.dataset) for entry in self._found)
         with self._quietly():
-            choose_from(self.dataset, dict(name for name, _ in names))
+            choose_from(self.dataset, dict(named for named, _ in count.most_common()))  # where there is most to see comes first
         self._fill_dataset(network_of(self._own()[0].run_id).run.classes)
 
     def _own(self) -> list[Entry]:

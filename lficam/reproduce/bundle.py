@@ -6,7 +6,7 @@ Half an hour a model on two cores; what has been trained is not trained again. T
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +25,9 @@ from lficam.metrics.similarity import spearman
 from lficam.model.bundled import BUNDLED, FOLDER
 from lficam.model.methods import METHODS, load_pretrained
 from lficam.paths import atomic_folder
+from lficam.reproduce.results import published_record
 from lficam.training.bundled_runs import BundledRun, bundled_run
-from lficam.training.config import RunConfig, published
+from lficam.training.config import RunConfig
 from lficam.training.explain import Explained, explain_samples
 from lficam.training.runs import Run, fit_or_load
 
@@ -75,8 +76,8 @@ def make_models(recipe: RunConfig = RECIPE, folder: Path = FOLDER) -> None:
 def measure_model(run: Run, folder: Path, test: Split) -> dict[str, float]:
     """What the card says of a model that was trained as `run` and lies in `folder` in half precision: shares in [0, 1]."""
 
-    def say(model: torch.nn.Module, images: Split, size: int = ASKED_AT) -> Explained:
-        return explain_samples(model, images, run.mean, run.std, size, run.config.augmentation)
+    def say(model: torch.nn.Module, images: Split) -> Explained:
+        return explain_samples(model, images, run.mean, run.std, ASKED_AT, run.config.augmentation)
 
     model = load_pretrained(folder)
     known, strangers = say(model, test), _strangers()
@@ -160,9 +161,7 @@ def _write_model(run: Run, folder: Path, card: str = "") -> None:
     file = folder / "model.safetensors"
     weights = {name: value.half() if value.is_floating_point() else value for name, value in load_file(file).items()}
     save_file(weights, file, {"format": "pt"})
-    names: Sequence[str] = ("history", "metrics", "environment", "data", "classes", "mean", "std")
-    record = {"config": published(run.config.model_dump())} | {name: getattr(run, name) for name in names}
-    (folder / "run.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / "run.json").write_text(json.dumps(published_record(run), indent=1) + "\n")
 
 
 def main() -> None:

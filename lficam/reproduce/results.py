@@ -77,7 +77,7 @@ def write_training(run: Run, folder: Path, epochs: Sequence[int] | None = (0,), 
         tensors[f"{_UNTRAINED}{number}"] = as_levels(run.untrained_maps(number), torch.uint8)
     with atomic_file(folder / f"{run.id}.safetensors") as temporary:
         save_file({name: values.contiguous() for name, values in tensors.items()}, temporary)
-    records = dict(sorted({**_records(folder), run.id: _record(run)}.items()))
+    records = dict(sorted({**_records(folder), run.id: published_record(run)}.items()))
     with atomic_file(folder / TABLE) as temporary:
         table_of(records).to_csv(temporary, index=False)
     with atomic_file(folder / RUNS) as temporary:  # last: a run that stands there is whole
@@ -150,7 +150,8 @@ def _add_images(images: "pd.DataFrame", split: str, folder: Path) -> None:
         )
 
 
-def _record(run: Run) -> dict[str, Any]:
+def published_record(run: Run) -> dict[str, Any]:
+    """How a run came about, as JSON that others may read; `training.runs.record_of` reads it."""
     record = {field.name: getattr(run, field.name) for field in fields(RunRecord) if field.name != "id"}
     return record | {"config": published(run.config.model_dump())}
 
