@@ -2,6 +2,7 @@
 PYTHON  ?= python3
 PROFILE ?= embedded
 BIN     := .venv/bin
+CHELSEA := lficam/data/photographs/chelsea.png  # a free photograph, for the trained models that come with the package
 
 .DEFAULT_GOAL := help
 .PHONY: help figures test docs lab explorer reference results model lock pin clean
@@ -11,6 +12,7 @@ help:  ## this list
 
 figures: .venv/ready  ## train what is missing, execute the notebooks, write figures/<profile>/ with its report.html
 	$(BIN)/lficam figures --profile $(PROFILE)
+	$(BIN)/lficam explain $(CHELSEA) --method all --output figures/$(PROFILE)
 
 test: .venv/tested  ## every test, every notebook by nbval, every committed number, and the linter (half an hour on 2 cores where the models are trained)
 	$(BIN)/ruff check .
@@ -29,6 +31,7 @@ explorer: .venv/ready  ## the explorer as a page without code, for this machine 
 
 reference: .venv/ready  ## maintainers: remake figures/reference and the outputs stored in the notebooks
 	$(BIN)/python -m lficam.reproduce.reference
+	$(BIN)/lficam explain $(CHELSEA) --method all --output figures/reference
 
 results: .venv/ready  ## maintainers: train on photographs (hours; resumes), keep what each training leaves in figures/results
 	$(BIN)/python -m lficam.reproduce.photographs

@@ -25,6 +25,7 @@ from lficam.metrics.similarity import spearman
 from lficam.model.bundled import BUNDLED, FOLDER
 from lficam.model.methods import METHODS, load_pretrained
 from lficam.paths import atomic_folder
+from lficam.provenance import hardware
 from lficam.reproduce.results import published_record
 from lficam.training.bundled_runs import BundledRun, bundled_run
 from lficam.training.config import RunConfig
@@ -145,6 +146,7 @@ def card_of(run: Run, measured: Mapping[str, float]) -> str:
         run=run,
         config=run.config,
         asked_at=ASKED_AT,
+        hardware=hardware(run.environment),
         m=measured,
         images=_IMAGES,
         maps=maps.items(),
