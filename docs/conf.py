@@ -39,6 +39,7 @@ PAGES = {
     ROOT / "figures" / "reference" / "REPORT.md": "claims",
     ROOT / "figures" / "results" / "README.md": "photographs",
     ROOT / "figures" / "results" / "stl10" / "README.md": "stl10",
+    ROOT / "figures" / "results" / "catdog" / "README.md": "catdog",
 }
 PAGES |= {file: file.stem for file in HERE.glob("*.md") if file.stem not in PAGES.values()}
 PAGES |= {HERE / f"{name}.md": name for name in PAGES.values()}

@@ -57,8 +57,8 @@ def write_training(run: Run, folder: Path, epochs: Sequence[int] | None = (0,), 
 
     epochs: of which its maps are kept, None of all that there are. untrained: numbers of the untrained networks
     (`Run.untrained_maps`) whose maps are kept.
-    ABN's mean feature map, which nothing is compared with, is left out; and of a fold all maps but that of the true class. Of a
-    LFI-CAM energy and pointing of its mean feature map and of maps that anyone can draw stand among the answers.
+    The mean feature map is kept of plain networks alone, whose it is that others are compared with; and of a fold the map of the true
+    class alone. Of a LFI-CAM energy and pointing of its mean feature map and of maps that anyone can draw stand among the answers.
     Raises InputError if the maps of the folder's other runs are of other images.
     """
     split = _split_of(run.config)
@@ -128,7 +128,7 @@ def _split_of(config: RunConfig) -> str:
 
 def _chosen(run: Run) -> list[str]:
     """Names of the maps to keep."""
-    names = [name for name in run.kept.maps if name != "mean_features" or run.config.method != "abn"]
+    names = [name for name in run.kept.maps if name != "mean_features" or run.config.method == "plain"]
     if run.config.fold:
         return ["cam_of_label"] if "cam_of_label" in names else ["cam"]
     return names

@@ -261,11 +261,14 @@ def site_without_runs(trained, tmp_path):
         yield site
 
 
-def test_without_trained_runs_a_button_trains_some(site_without_runs, open_page):
-    page = open_page(site_without_runs, shows=".lficam-train")
-    assert not page.locator(".lficam-picture").is_visible()
+def test_without_trained_runs_there_are_photographs_and_a_button_trains_digits(site_without_runs, open_page):
+    page = open_page(site_without_runs)
+    until(lambda: caption(page), lambda words: re.search(PREDICTION, words), "no prediction is shown")
+    chosen = page.locator(".lficam-dataset option")
+    assert chosen.all_inner_texts() == ["Photographs"]
     page.locator(".lficam-train").click()
     page.locator(".lficam-progress").wait_for()
-    page.locator(".lficam-picture").wait_for(timeout=120_000)
+    page.locator(".lficam-train").wait_for(state="hidden", timeout=120_000)
+    until(chosen.all_inner_texts, lambda names: len(names) > 1, "no other data set can be chosen")
     until(lambda: caption(page), lambda words: re.search(PREDICTION, words), "no prediction is shown")
     assert not page.locator(".lficam-error").is_visible()

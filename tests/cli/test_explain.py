@@ -6,13 +6,14 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from helpers import command
+from helpers import REFERENCE, command
 from PIL import Image
 from tiny_runs import bundle
 
 from lficam.cli import explain_images
 from lficam.cli.explain_images import COMPARED, compared_columns
 from lficam.data.augmentation import normalize
+from lficam.data.free_photographs import FOLDER
 from lficam.data.photograph import seen_in
 from lficam.errors import InputError
 from lficam.model import bundled
@@ -165,6 +166,18 @@ def test_the_columns_are_of_the_maps_that_they_name(models, run):
     ours, untrained = columns["lfi-cam"].trained.model, columns["untrained"].trained.model
     assert not torch.equal(ours.fc.weight, untrained.fc.weight)
     assert columns["grad-cam"].trained.model is ours
+
+
+def test_the_picture_of_the_readme_is_what_its_command_draws(lficam, tmp_path):
+    """The same but for rounding, which differs between processors: here and there the side of a contour's pixel."""
+    done = lficam("explain", str(FOLDER / "chelsea.png"), "--method", "all", "--output", str(tmp_path))
+    assert done.stdout.count(": cat") == 3  # of the three models
+    assert done.returncode == 0, done.stderr
+    drawn, committed = (
+        np.asarray(Image.open(folder / "chelsea_cam.png").convert("RGB")).astype(int) for folder in (tmp_path, REFERENCE)
+    )
+    assert drawn.shape == committed.shape
+    assert (np.abs(drawn - committed).max(2) > 8).mean() < 0.002
 
 
 def test_a_checkout_without_the_models_says_how_to_get_them(run, lficam, tmp_path, monkeypatch):
