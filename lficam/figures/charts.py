@@ -1,6 +1,7 @@
 """Charts of measured numbers, drawn from plain values as the grids in `grid` are; `draw` draws any of them."""
 
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from lficam.figures.grid import DPI, HEADING, LINE, PAGE_WIDTH, TEXT, Grid, draw_grid, headline
 
 COLUMNS = 3  # panels side by side
+LETTERS = 128  # of a footnote in a line, at most
 MARKERS = "osD^vPX*"  # a line is told by its marker as well as by its colour
 
 
@@ -135,7 +137,8 @@ def draw_chart(chart: Chart) -> Figure:
     """Draw a chart on a page's width."""
     rows = math.ceil(len(chart.panels) / COLUMNS)
     columns = math.ceil(len(chart.panels) / rows)  # as even as can be
-    top, foot = 0.5, 0.15 + LINE * (chart.footnote.count("\n") + 1 if chart.footnote else 0)
+    footnote = "\n".join(textwrap.fill(line, LETTERS) for line in chart.footnote.split("\n"))
+    top, foot = 0.5, 0.15 + LINE * (footnote.count("\n") + 1 if footnote else 0)
     height = top + rows * max(map(_height, chart.panels)) + foot
     figure = Figure(figsize=(PAGE_WIDTH, height), dpi=DPI, layout="constrained")
     figure.get_layout_engine().set(rect=(0.01, foot / height, 0.98, 1 - (top + foot) / height), wspace=0.04, hspace=0.06)
@@ -151,8 +154,8 @@ def draw_chart(chart: Chart) -> Figure:
     for ax in axes[len(chart.panels) :]:
         ax.set_axis_off()
     headline(figure, chart.title, chart.source, height)
-    if chart.footnote:
-        figure.text(0.1 / PAGE_WIDTH, 0.08 / height, chart.footnote, fontsize=TEXT, va="bottom", color="0.25", linespacing=1.15)
+    if footnote:
+        figure.text(0.1 / PAGE_WIDTH, 0.08 / height, footnote, fontsize=TEXT, va="bottom", color="0.25", linespacing=1.15)
     return figure
 
 
