@@ -63,8 +63,12 @@ class Result:
         return f"<{self.experiment.name}: {self.experiment.title}>"
 
     def _repr_png_(self) -> bytes:
+        return self.png(NOTEBOOK_DPI)
+
+    def png(self, dpi: float) -> bytes:
+        """The figure as PNG, as small as can be."""
         drawn, small = BytesIO(), BytesIO()
-        self.draw().savefig(drawn, format="png", dpi=NOTEBOOK_DPI)
+        self.draw().savefig(drawn, format="png", dpi=dpi)
         picture = Image.open(drawn).convert("RGB")
         if not isinstance(self.drawing, Grid):
             picture = picture.quantize(256)  # enough for a chart, at a third of the size

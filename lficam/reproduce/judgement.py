@@ -112,7 +112,7 @@ def write_judgement(folder: Path, profile: str) -> list[str]:
     for result in results:
         stem = result.experiment.stem
         with atomic_file(folder / f"{stem}.png") as temporary:
-            result.draw().savefig(temporary, dpi=DPI, format="png")
+            temporary.write_bytes(result.png(DPI))
         with atomic_file(folder / f"{stem}.csv") as temporary:
             result.table.to_csv(temporary, index=False, float_format="%.6g")
     if results:

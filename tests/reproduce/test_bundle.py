@@ -1,6 +1,7 @@
 """The models that come with the package: how the bound is chosen, how they are written, what their cards say."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -78,7 +79,7 @@ def test_a_model_is_written_in_half_precision_with_its_record_and_its_card(metho
 
 
 def test_the_card_says_what_was_measured():
-    card = card_of(untrained_run("lfi-cam"), MEASURED)
+    card = card_of(replace(untrained_run("lfi-cam"), environment={"gpu": "NVIDIA H100"}), MEASURED)
     for row in (
         "| 1,000 held-out photographs of STL10 named rightly, weights in half precision, as stored | 87.7 % |",
         "| the same, weights in full precision | 87.7 % |",
@@ -90,3 +91,4 @@ def test_the_card_says_what_was_measured():
         assert row in card
     assert "has less than\n0.62, `lficam explain` names none" in card
     assert "0.41 (1: the same order of cells)" in card
+    assert "This one was trained on NVIDIA H100." in card
