@@ -19,7 +19,8 @@ def test_its_text_is_legible_and_apart(panels, dpi):
 
 
 def test_a_line_of_a_footnote_that_is_too_long_is_broken():
-    check_text(draw(Chart("", "", [DOTS], "What models of one method share beside the training images: weights of ImageNet. " * 3), {}), DPI)
+    footnote = "What models of one method share beside the training images: weights of ImageNet. " * 3
+    check_text(draw(Chart("", "", [DOTS], footnote), {}), DPI)
 
 
 def test_every_mean_is_a_dot_with_a_line_over_its_interval():
