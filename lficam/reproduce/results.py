@@ -57,7 +57,7 @@ def write_training(run: Run, folder: Path, epochs: Sequence[int] | None = (0,), 
 
     epochs: of which its maps are kept, None of all that there are. untrained: numbers of the untrained networks
     (`Run.untrained_maps`) whose maps are kept.
-    The mean feature map is kept of plain networks alone, with whose the others are compared; and of a fold the map of the true class
+    Of plain networks alone the mean feature map is kept, with which others are compared; of a fold the map of the true class
     alone. Of a LFI-CAM energy and pointing of its mean feature map and of maps that anyone can draw stand among the answers.
     Raises InputError if the maps of the folder's other runs are of other images.
     """
