@@ -14,7 +14,7 @@ figures: .venv/ready  ## train what is missing, execute the notebooks, write fig
 	$(BIN)/lficam figures --profile $(PROFILE)
 	$(BIN)/lficam explain $(CHELSEA) --method all --output figures/$(PROFILE)
 
-test: .venv/tested  ## every test, every notebook by nbval, every committed number, and the linter (half an hour on 2 cores where the models are trained)
+test: .venv/tested  ## every test, every notebook by nbval, every committed number, and the linter (35 minutes on 2 cores where the models are trained)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lficam figures --check

@@ -58,7 +58,7 @@ class Thumbnails:
     def show(self, network: Network, ids: Sequence[str], first: int = 0) -> None:
         """The sheet that begins with the `first` of these test images of a network's data set."""
         shown = list(ids[first : first + A_SHEET])
-        sheet = [(network.true_class(id), b64encode(network.thumbnail(id)).decode()) for id in shown]
+        sheet = [(network.true_class(id) or "other", b64encode(network.thumbnail(id)).decode()) for id in shown]
         self.shown, self._network, self._ids, self._first = shown, network, ids, first  # now that nothing can fail any more
         rules = []
         for k, choice in enumerate(self.buttons):
