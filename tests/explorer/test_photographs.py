@@ -47,7 +47,7 @@ def test_where_nothing_is_trained_the_models_of_the_package_are_what_there_is():
     assert "five small models" in explorer.offer.train.description
     assert "Photographs: test image " in explorer.picture.words
     shown = [choice.description.split(": ")[1] for choice in explorer.thumbnails.buttons if ": " in choice.description]
-    assert sorted(shown) == ["airplane", "cat", *["other"] * 3, "ship"]
+    assert shown == ["other"] * 6  # none shows a class of these models, which know digits
     explorer.maps[LFI_CAM_UNTRAINED].value = False
     assert explorer.state().runs == ("photographs", "photographs-abn", "photographs-plain")
 
