@@ -40,6 +40,8 @@ PAGES = {
     ROOT / "figures" / "results" / "README.md": "photographs",
     ROOT / "figures" / "results" / "stl10" / "README.md": "stl10",
     ROOT / "figures" / "results" / "catdog" / "README.md": "catdog",
+    ROOT / "lficam" / "model" / "pretrained" / "photographs" / "README.md": "model-card",
+    ROOT / "lficam" / "data" / "photographs" / "README.md": "free-photographs",
 }
 PAGES |= {file: file.stem for file in HERE.glob("*.md") if file.stem not in PAGES.values()}
 PAGES |= {HERE / f"{name}.md": name for name in PAGES.values()}
