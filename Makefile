@@ -2,7 +2,8 @@
 PYTHON  ?= python3
 PROFILE ?= embedded
 BIN     := .venv/bin
-CHELSEA := lficam/data/photographs/chelsea.png  # a free photograph, for the trained models that come with the package
+# A free photograph, for the trained models that come with the package.
+CHELSEA := lficam/data/photographs/chelsea.png
 
 .DEFAULT_GOAL := help
 .PHONY: help figures test docs lab explorer reference results model lock pin clean

@@ -95,12 +95,12 @@ def test_figures_are_made_in_an_empty_folder(lficam):
     made = lficam.cwd / "figures" / "embedded"
     assert {"table1_architecture.csv", "report.html", "notebooks"} <= {file.name for file in made.iterdir()}
     assert lficam("figures", "--only", "0").stdout.startswith("up to date: table1")
-    assert {folder.name for folder in lficam.cwd.iterdir()} <= {"figures", "runs", "explained"}
+    assert {folder.name for folder in lficam.cwd.iterdir()} <= {"figures", "runs"}
 
 
-def test_a_photograph_is_explained_by_a_model_that_comes_along(lficam):
+def test_a_photograph_is_explained_by_a_model_that_comes_along(lficam, tmp_path):
     chelsea = lficam.site / "lficam" / "data" / "photographs" / "chelsea.png"
-    done = lficam("explain", str(chelsea), "--output", "explained")
+    done = lficam("explain", str(chelsea), "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("explained/chelsea_cam.png: cat")
-    assert (lficam.cwd / "explained" / "chelsea_cam.png").stat().st_size > 50_000
+    assert done.stdout.startswith(f"{tmp_path}/chelsea_cam.png: cat")
+    assert (tmp_path / "chelsea_cam.png").stat().st_size > 50_000
