@@ -69,6 +69,16 @@ def lock(folder: Path, name: str, busy: str, wait: bool) -> Iterator[None]:
         yield
 
 
+def _as_umask_says(written: Path) -> None:
+    """Give a file, or a folder and all in it, the mode that the user's umask gives: mkdtemp and safetensors make theirs private."""
+    probe = written.with_name(f"{written.name}.probe")
+    probe.touch()
+    readable = probe.stat().st_mode & 0o666
+    probe.unlink()
+    for path in (written, *written.rglob("*")):
+        path.chmod(readable | (readable & 0o444) >> 2 if path.is_dir() else readable)  # a folder one may read is one to enter
+
+
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
     """A temporary path beside `target` (same suffix) that replaces it only if the block ends well."""
@@ -76,6 +86,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
     try:
         yield temporary
+        _as_umask_says(temporary)
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -88,7 +99,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         yield temporary
-        temporary.chmod(0o755)  # mkdtemp makes it private
+        _as_umask_says(temporary)
         if target.exists():
             shutil.rmtree(target)
         os.replace(temporary, target)

@@ -18,6 +18,7 @@ from lficam.data.files import ImageFiles
 from lficam.figures.charts import Bars, Chart, Dots, Lines
 from lficam.figures.grid import Grid, Panel
 from lficam.figures.plan import Experiment
+from lficam.figures.printed_table import PrintedTable
 from lficam.paths import figures_dir, repository
 from lficam.provenance import sha256
 from lficam.training.config import RunConfig
@@ -79,9 +80,11 @@ def load_drawing(record: dict):
             return Grid(**(values | {"panels": [Panel(**panel) for panel in values["panels"]]}))
         case "Bars":
             return Bars(**values)
+        case "PrintedTable":
+            return PrintedTable(**values)
         case "Chart":
-            panels = [(Lines if "lines" in panel else Dots)(**panel) for panel in values["panels"]]
-            return Chart(**(values | {"panels": panels}))
+            rows = [[(Lines if "lines" in panel else Dots)(**panel) for panel in row] for row in values["rows"]]
+            return Chart(**(values | {"rows": rows}))
 
 
 def with_random_statistics(model):
@@ -180,7 +183,7 @@ def without_network(monkeypatch):
 
 def untrained_run(method, seed=0, images=12, accuracy=0.8, **setting):
     """A run on the first embedded STL10 images with random weights, which costs no training."""
-    config = RunConfig(dataset="digits-stl10", method=method, trunk="cifar_resnet8", seed=seed, **setting)
+    config = RunConfig(**({"dataset": "digits-stl10", "method": method, "trunk": "cifar_resnet8", "seed": seed} | setting))
     data = load_dataset(config.dataset, image_size=config.image_size)
     data = replace(data, test=data.test.take(range(images)))
     metrics = {"test_accuracy": accuracy, "train_accuracy": accuracy, "seconds": 1.0}

@@ -5,6 +5,8 @@ Wrong input is one line on standard error and exit code 2. A figure or a trainin
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +23,9 @@ app = typer.Typer(no_args_is_help=True)
 MODEL = "A run (`lficam runs` lists them), a folder written by save_pretrained, or owner/name on the hub."
 
 ProfileOption = Annotated[str, typer.Option(help="embedded, photos, quick or paper.")]
-JobsOption = Annotated[int, typer.Option(min=1, help="Models to train side by side; pays where one does not fill the GPU.")]
+JobsOption = Annotated[
+    int, typer.Option(min=1, max=256, help="Models to train side by side; pays where one does not fill the GPU.")
+]
 CompareOption = Annotated[str, typer.Option(metavar="DATASET", help="The runs of `lficam compare DATASET` instead.")]
 FolderOption = Annotated[Path | None, typer.Option(help="Explain all images in it, not the test images.", show_default=False)]
 TableOption = Annotated[Path | None, typer.Option(metavar="TABLE.csv", help="The values of every image.", show_default=False)]
@@ -57,7 +61,7 @@ def options(
 def figures(
     profile: ProfileOption = "embedded",
     only: Annotated[
-        list[str], typer.Option(metavar="N", help="Figure 1 to 6, 0 for Table 1, 8 for notebook 08. Can be repeated.")
+        list[str], typer.Option(metavar="N", help="Figure 1 to 6, 0 for Table 1, 8 or 9 for notebooks 08 and 09. Can be repeated.")
     ] = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     fresh: Annotated[bool, typer.Option("--fresh", help="Train and draw everything again.")] = False,
@@ -74,7 +78,9 @@ def figures(
             raise InputError("--check makes all committed numbers again: leave out the other options")
         _check_committed()
         return
-    outcome = make_figures(profile, [name for number in only for name in _figures_of(number)], _overrides(set_), fresh, jobs)
+    chosen = [name for number in only for name in _figures_of(number)]
+    with _resumable():
+        outcome = make_figures(profile, chosen, _overrides(set_), fresh, jobs)
     if outcome.kept:
         print(f"up to date: {', '.join(outcome.kept)}")
     names = {}  # the figures of one notebook have one reason
@@ -112,7 +118,9 @@ def compare(
     from lficam.training.runs import fit_missing
 
     plan = comparison(dataset, profile, _overrides(set_))
-    for error in fit_missing(plan.configs(), jobs, plan.own_starts).values():
+    with _resumable():
+        failed = fit_missing(plan.configs(), jobs, plan.own_starts)
+    for error in failed.values():
         raise error
     result = stability_figure(plan, plan.runs())
     save(result)
@@ -189,7 +197,7 @@ def explorer(
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
 ) -> None:
     """The explorer as a page without code, for this machine alone, until Ctrl-C."""
-    from lficam.explorer.page import serve
+    from lficam.explorer.server import serve
 
     raise typer.Exit(serve(port, browser))
 
@@ -221,7 +229,9 @@ def export(
 def stability(
     maps: Annotated[list[str], typer.Argument(metavar="MODEL_OR_FILE", help=f"Files with maps. {MODEL}", show_default=False)],
     folder: FolderOption = None,
-    size: Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Compare at this size.", show_default=False)] = None,
+    size: Annotated[
+        int | None, typer.Option(min=1, max=4096, metavar="PIXELS", help="Compare at this size.", show_default=False)
+    ] = None,
     images: Annotated[int, typer.Option(min=1, help="At most so many, drawn at random: 1,000 of 224 pixels take minutes.")] = 1000,
     output: TableOption = None,
 ) -> None:
@@ -282,20 +292,45 @@ def train(
         raise InputError(
             f"no {what} of profile {profile!r} needs a run {id!r}: `lficam runs --profile {profile}{option}` lists those it needs"
         )
-    run = fit_or_load(needed[id])
+    with _resumable():
+        run = fit_or_load(needed[id])
     print(f"{run.id}: test accuracy {run.metrics['test_accuracy']:.3f} after {run.metrics['seconds']:.0f} s of training")
 
 
 @app.command()
-def runs(profile: ProfileOption = "embedded", compare: CompareOption = "", set_: SetOption = []) -> None:  # noqa: B006
+def runs(
+    profile: ProfileOption = "embedded",
+    compare: CompareOption = "",
+    set_: SetOption = [],  # noqa: B006
+    verify: Annotated[bool, typer.Option("--verify", help="Name what has changed since it was stored, of all runs.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="The same, and train it again.")] = False,
+) -> None:
     """List the runs a profile needs and all others in the store, with their test accuracy where trained."""
-    from lficam.cli.run_list import needed_runs, state_of
+    from lficam.cli.run_list import damaged_runs, needed_runs, state_of, trained_again
     from lficam.training.runs import stored_ids
 
     needed = needed_runs(profile, _overrides(set_), compare)
+    if verify or repair:
+        found = damaged_runs()
+        for id, why in found.items():
+            print(f"{id}: {why}")
+            if repair and trained_again(id, needed.get(id)):
+                print(f"{id}: trained again")
+        if found and not (repair and not damaged_runs()):
+            raise typer.Exit(1)
+        return
     for id in [*needed, *(other for other in stored_ids() if other not in needed)]:
         config = needed.get(id)
         print(f"{id:50} {config.setting if config else 'not of this profile':36} {state_of(id)}")
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Around what goes on from where it was interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _fail("interrupted: the same command goes on from here", code=130)
 
 
 def _check_committed() -> None:
@@ -335,9 +370,9 @@ def _figures_of(number: str) -> list[str]:
     """The figures that the notebook of that number makes."""
     from lficam.figures.experiments import EXPERIMENTS
 
-    names = [name for name, plan in EXPERIMENTS.items() if plan.notebook.startswith(f"{number:0>2}_")]
+    names = [name for name, plan in EXPERIMENTS.items() if number and plan.notebook.startswith(f"{number:0>2}_")]
     if not names:
-        raise InputError(f"unknown figure {number!r}: expected 1 to 6, 0 for Table 1, or 8 for faithfulness")
+        raise InputError(f"unknown figure {number!r}: expected 1 to 6, 0 for Table 1, 8 for faithfulness, or 9 for other trunks")
     return names
 
 

@@ -16,11 +16,10 @@ from lficam.data.augmentation import normalize
 from lficam.data.decoding import check_picture
 from lficam.data.photograph import photograph_in, seen_in
 from lficam.errors import InputError
-from lficam.explorer.canvas import Look
 from lficam.explorer.sentences import Prediction, Shown
 from lficam.explorer.state import WIDTHS, State
 from lficam.explorer.views import Heading, maps_page
-from lficam.figures.grid import DPI
+from lficam.figures.page import DPI, Look
 from lficam.metrics import map_names
 from lficam.metrics.baselines import baseline_maps
 from lficam.model.bundled import BUNDLED

@@ -58,6 +58,12 @@ def load_maps(file: Path) -> tuple[list[str] | None, Tensor]:
     Raises InputError for a file that is missing, damaged or empty, another shape or type, values that are not finite, or ids that
     are not N different names.
     """
+    ids, maps = _open(file)
+    return ids, _normalized(file, maps)
+
+
+def _open(file: Path) -> tuple[list[str] | None, Tensor]:
+    """The same without reading the maps, which stay in the file until they are used: (N, 1, u, v) of any range and type."""
     if not file.is_file():
         raise InputError(f"no file {file}: check the path")
     if file.suffix.lower() not in SUFFIXES:
@@ -69,13 +75,17 @@ def load_maps(file: Path) -> tuple[list[str] | None, Tensor]:
         maps = maps.unsqueeze(1)  # (N, 1, u, v)
     if maps.ndim != 4 or maps.shape[1] != 1 or 0 in maps.shape:
         raise InputError(f"{file} holds {tuple(maps.shape)}: expected {EXPECTED}")
+    return _ids(file, ids, len(maps)), maps
+
+
+def _normalized(file: Path, maps: Tensor) -> Tensor:
     parts = []
     for number, part in enumerate(maps.split(CHUNK)):
         part = part.double()  # so that no range of 32-bit numbers overflows
         if (bad := ~part.isfinite().flatten(1).all(1)).any():
             raise InputError(f"map {CHUNK * number + int(bad.int().argmax())} of {file} holds NaN or infinity: expected numbers")
         parts.append(normalize_map(part).float())
-    return _ids(file, ids, len(maps)), torch.cat(parts)
+    return torch.cat(parts)
 
 
 def by_position(name: str, maps: Tensor, ids: Sequence[str], owner: str) -> list[str]:
@@ -103,7 +113,7 @@ def collect_maps(names: Sequence[str], folder: Path | None = None, size: int | N
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError(f"got {', '.join(names)}: expected two or more different models or files with maps")
     files = [name for name in names if _is_file(name)]
-    found = {name: load_maps(Path(name)) for name in files}
+    found = {name: _open(Path(name)) for name in files}
     models = {name: load_trained(name) for name in names if name not in files}
     if folder and not models:
         raise InputError(f"--folder {folder} is for models to explain, and {', '.join(names)} are files: leave it out")
@@ -116,7 +126,8 @@ def collect_maps(names: Sequence[str], folder: Path | None = None, size: int | N
     maps, note = _with_ids({name: found[name] for name in names})
     runs = [] if folder else models.values()
     known = dict(pair for run in runs for pair in zip(run.explained.ids, run.sources(), strict=True))
-    maps = _some(maps, images)
+    maps = _some(maps, images)  # before those of files are read
+    maps = {name: (ids, _normalized(Path(name), cams) if name in files else cams) for name, (ids, cams) in maps.items()}
     return Collected(maps, pixels, [known.get(id, id) for id in maps[names[0]][0]], note)
 
 
@@ -137,16 +148,21 @@ def _read(file: Path) -> tuple[object, Tensor]:
     """What is there for ids, and the maps, neither checked."""
     try:
         if file.suffix.lower() == ".npy":
-            with file.open("rb") as opened:
-                array = np.lib.format.read_array(opened, allow_pickle=False)
+            array = np.lib.format.open_memmap(file, mode="c")  # on write a copy: torch takes no array that cannot be written to
             return None, torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=_can_be_mapped(file))
     except _DAMAGED as error:
         raise InputError(f"cannot read {file} ({type(error).__name__}): expected numbers {EXPECTED}") from error
     ids, maps = (content.get("ids"), content.get("maps")) if isinstance(content, dict) else (None, content)
     if not isinstance(maps, Tensor) or (isinstance(content, dict) and ids is None):
         raise InputError(f'{file} holds a {type(content).__name__}: expected a tensor, or {{"ids": names, "maps": tensor}}')
     return ids, maps.detach()
+
+
+def _can_be_mapped(file: Path) -> bool:
+    """Whether it is a zip archive, as `torch.save` has written for years; older files are read as a whole."""
+    with file.open("rb") as opened:
+        return opened.read(4) == b"PK\x03\x04"
 
 
 def _ids(file: Path, given: object, count: int) -> list[str] | None:

@@ -1,11 +1,15 @@
-"""Which runs a profile needs, and what is known of each."""
+"""Which runs a profile needs, what is known of each, and whether they are whole."""
 
 import sys
 from typing import Any
 
 from lficam.errors import InputError, MissingDataError
 from lficam.figures.experiments import EXPERIMENTS, comparison, experiment
-from lficam.training.runs import is_stored, load_record
+from lficam.model.bundled import BUNDLED, bundled
+from lficam.paths import runs_dir
+from lficam.sums import changed, has_sums, write_sums
+from lficam.training.config import RunConfig
+from lficam.training.runs import is_stored, load_record, recorded_config, train_again
 
 
 def state_of(id: str) -> str:
@@ -30,3 +34,41 @@ def needed_runs(profile: str, overrides: dict[str, Any], compare: str) -> dict[s
         except MissingDataError as error:
             print(f"lficam: {name}: {error}", file=sys.stderr)
     return needed
+
+
+def damaged_runs() -> dict[str, str]:
+    """Id -> what has happened to it, of the runs of the store and models of the package that are not as they were stored.
+
+    A run that an older version stored has no checksums: they are recorded now, and said so.
+    """
+    found = {}
+    for folder in sorted(folder for folder in runs_dir().glob("[!.]*") if folder.is_dir()):
+        if is_stored(folder.name) and not has_sums(folder):
+            print(f"{folder.name} was stored without checksums, by an older version: they are recorded now", file=sys.stderr)
+            write_sums(folder)
+        if why := changed(folder) or _unreadable(folder.name):
+            found[folder.name] = why
+    for name in BUNDLED:
+        if (folder := bundled(name)) and (why := changed(folder)):
+            found[name] = f"{why}: install the package again"
+    return found
+
+
+def _unreadable(id: str) -> str:
+    try:
+        load_record(id)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def trained_again(id: str, config: RunConfig | None) -> bool:
+    """Train a damaged run anew; says why where that cannot be. config: if it is known; else what its own files say."""
+    if id in BUNDLED:
+        return False
+    try:
+        train_again(config or recorded_config(id))
+    except (InputError, FloatingPointError) as error:
+        print(f"lficam: {id} cannot be trained again: {error}", file=sys.stderr)
+        return False
+    return True

@@ -7,7 +7,9 @@ lie beside them (`objects`).
 
 import hashlib
 import re
+import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -48,9 +50,23 @@ def image_files(root: Path, pattern: str = "**/*") -> dict[str, Path]:
 
     Hidden files and folders are none of ours.
     """
-    found = ((file.relative_to(root), file) for file in root.glob(pattern) if file.suffix.lower() in SUFFIXES and file.is_file())
-    files = {name.as_posix(): file for name, file in found if not any(part.startswith(".") for part in name.parts)}
-    return dict(sorted(files.items()))
+    named = ((file.relative_to(root), file) for file in root.glob(pattern) if file.suffix.lower() in SUFFIXES)
+    found = {_readable(name): file for name, file in named if not any(part.startswith(".") for part in name.parts)}
+    for file in found.values():
+        if not file.is_file():
+            _say_left_out(file)
+    return dict(sorted((name, file) for name, file in found.items() if file.is_file()))
+
+
+def _readable(name: Path) -> str:
+    """As text, also where its bytes are none."""
+    return name.as_posix().encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+@cache
+def _say_left_out(file: Path) -> None:
+    """Once."""
+    print(f"{_readable(file)} is called an image and is no file, or leads nowhere: left out", file=sys.stderr, flush=True)
 
 
 def list_folder(folder: Path) -> Listing:

@@ -1,4 +1,4 @@
-"""A picture in its own shape, and which part of it a network sees."""
+"""A picture in its own shape, which part of it a network sees, and where the object is in that."""
 
 from typing import NamedTuple
 
@@ -18,10 +18,14 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 class Photograph(NamedTuple):
-    """pixels: (3, h, w) in [0, 1]. crop: what a network sees of it, brought to a square."""
+    """pixels: (3, h, w) in [0, 1]. crop: what a network sees of it, brought to a square.
+
+    mask: (1, s, s) bool, where the object is in what it sees; None where nobody knows.
+    """
 
     pixels: Tensor
     crop: Box = WHOLE
+    mask: Tensor | None = None
 
     @property
     def aspect(self) -> float:

@@ -4,7 +4,7 @@
 - `own_pictures`: pictures of one's own
 - `answers`: what a trained run sees of a picture and says about it, computed once
 - `gallery`: the trained runs and their test images
-- `canvas`: a page in inches, and what can be drawn on it
+- `canvas`: what the views put on a page beside pictures and maps
 - `scene`: the objects behind a state's ids, found once
 - `sentences`: what a scene shows, in words and numbers
 - `views`: the four views
@@ -16,7 +16,7 @@
 - `widgets`: widgets as they are used here
 - `screen`: where the picture is shown (screen.js)
 - `upload`: a button that hands over a file (upload.js)
-- `page`: all of it as a page, served by Voilà (share/)
+- `server`: all of it as a page, served by Voilà (share/)
 """
 
 from typing import TYPE_CHECKING

@@ -110,11 +110,14 @@ class Network:
 
     @kept(KEPT)
     def photograph(self, image: str) -> Photograph:
-        """The picture uncropped, and what the network sees of it. Raises InputError if there is no such image."""
+        """The picture uncropped, what the network sees of it, and the object. Raises InputError if there is no such image."""
         augmentation = self.run.config.augmentation
         if image.startswith(UPLOAD):
             return own_photograph(image, augmentation)
-        return self.run.dataset.test.photograph(self._position(image), augmentation)
+        position = self._position(image)
+        masks = self.run.masks([position])
+        known = masks[0] if masks is not None and masks.any() else None
+        return self.run.dataset.test.photograph(position, augmentation)._replace(mask=known)
 
     def hidden(self, image: str, box: Box | None) -> Tensor:
         """The picture (3, s, s) in [0, 1], inside the box the data set's mean colour, which is 0 to the network."""

@@ -78,12 +78,12 @@ class Explorer(Controls):
         self._open()
         _keep_collector_away()
 
-    def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
-        """The widget, and its picture for viewers without a kernel."""
+    def _repr_mimebundle_(self, **options: object) -> tuple[dict[str, object], dict[str, object]]:
+        """The widget, and its picture for viewers without a kernel, with what it shows in words."""
         bundle = self.widget._repr_mimebundle_(**options) | {"text/plain": f"<Explorer of profile {self._profile}>"}
         if self.picture.value:
             bundle["image/png"] = b64encode(self.picture.value).decode()
-        return bundle
+        return bundle, {"image/png": {"alt": self.picture.words}}
 
     def state(self, image: str = "") -> State:
         """What the controls say, of the picture that is shown or of another one. Raises InputError if they choose no model."""

@@ -15,13 +15,12 @@ from typing import NamedTuple
 
 import torch
 
-from lficam.explorer.canvas import Page
 from lficam.explorer.own_pictures import UPLOAD
 from lficam.explorer.scene import Scene, scene_of
 from lficam.explorer.sentences import subject
 from lficam.explorer.state import State
 from lficam.explorer.views import VIEWS
-from lficam.figures.grid import DPI
+from lficam.figures.page import DPI, Page
 from lficam.paths import atomic_file
 from lficam.provenance import environment
 from lficam.training.config import published

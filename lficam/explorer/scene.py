@@ -8,9 +8,9 @@ from torch import Tensor
 from lficam.data.photograph import Photograph
 from lficam.errors import InputError
 from lficam.explorer.answers import Box, Network, box_of
-from lficam.explorer.canvas import Look
 from lficam.explorer.gallery import network_of
 from lficam.explorer.state import State
+from lficam.figures.page import Look
 from lficam.model.methods import METHODS
 
 

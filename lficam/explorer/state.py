@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from lficam.errors import InputError
-from lficam.figures.grid import COLOR_MAP, OPACITY, PAGE_WIDTH
+from lficam.figures.page import COLOR_MAP, OPACITY, PAGE_WIDTH
 from lficam.metrics.similarity import THRESHOLD
 
 COLOR_MAPS = (COLOR_MAP, "viridis", "cividis", "gray")

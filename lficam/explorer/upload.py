@@ -10,7 +10,7 @@ from traitlets import Int, Unicode
 class Upload(anywidget.AnyWidget):
     """A button for choosing a file; `upload.js` is its other half.
 
-    most: bytes; a file with more is not sent.
+    most: bytes; a file with more is not sent, and no more than that is kept of one that is.
     receive: is called with the name and the content of a file, None instead of too large a content.
     """
 
@@ -32,6 +32,10 @@ class Upload(anywidget.AnyWidget):
         if about["start"] == 0:
             self._slices = []
         self._slices += map(bytes, buffers)
-        if sum(map(len, self._slices)) == about["size"]:
+        arrived = sum(map(len, self._slices))
+        if arrived > self.most:  # whatever was said of its size
+            self._slices = []
+            self.receive(about["name"], None)
+        elif arrived == about["size"]:
             content, self._slices = b"".join(self._slices), []
             self.receive(about["name"], content)

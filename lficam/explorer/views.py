@@ -1,12 +1,11 @@
 """The four views of the explorer, each drawn on a page; on a narrow one maps stand in two columns, else in a row."""
 
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from lficam.data.photograph import Photograph
 from lficam.explorer.answers import Answer, Box, iou_matrix, ranked
-from lficam.explorer.canvas import HEADING, LINE, MARGIN, SMALL, TEXT, Look, Page, Square, height_of
+from lficam.explorer.canvas import Canvas
 from lficam.explorer.scene import Scene
 from lficam.explorer.sentences import (
     Shown,
@@ -21,9 +20,9 @@ from lficam.explorer.sentences import (
     top_classes,
 )
 from lficam.explorer.state import TITLES, WIDTHS, State
+from lficam.figures.page import HEADING, LINE, MARGIN, SMALL, TEXT, Look, Page, Square, height_of, wrapped
 
 LEAST = 0.8  # inches from picture to picture
-LETTER = 0.058  # inches that a letter of TEXT takes, on average
 
 
 class Heading(NamedTuple):
@@ -56,7 +55,7 @@ class _Grid:
         self.high = height_of(shown, self.side)
         self.titles = [_wrapped(title.split("\n"), self.side) for title in titles]
         above = LINE * max(title.count("\n") + 1 for title in self.titles)
-        self.top, self.below = _top(width) + above, below
+        self.top, self.below, self.outlined = _top(width) + above, below, shown.mask is not None
         self.row = self.high + below + (above if each_row else 0)
 
     def place(self, number: int) -> tuple[float, float]:
@@ -148,7 +147,7 @@ def _fin(scene: Scene) -> Page:
     return page
 
 
-def _channels(page: Page, y: float, learned: Answer, state: State) -> None:
+def _channels(page: Canvas, y: float, learned: Answer, state: State) -> None:
     """Bars of the most important channels' weights, below each its feature map."""
     left, count = MARGIN + 0.5, len(learned.importance)
     order = ranked(learned.importance)[: 12 if _beside(state.width) else 9]
@@ -190,15 +189,17 @@ def _heading(scene: Scene) -> Heading:
     return Heading(TITLES[scene.state.view], subject(scene), scene.state.width)
 
 
-def _page(heading: Heading, grid: _Grid, height: float, look: Look) -> Page:
-    """A page with its headline, the scale of the maps, and the titles of a grid."""
+def _page(heading: Heading, grid: _Grid, height: float, look: Look) -> Canvas:
+    """A page with its headline, what colours and lines mean, and the titles of a grid."""
     width, room = heading.width, heading.width - 2 * MARGIN
-    page = Page(width, height)
+    page = Canvas(width, height)
     beside = _beside(width)
-    page.text(MARGIN, 0.08, heading.title, HEADING, room - 2 if beside else room, va="top", weight="bold")
+    page.text(MARGIN, 0.08, heading.title, HEADING, room - 3.2 if beside else room, va="top", weight="bold")
     words = _wrapped([heading.subject], room, lines=1 if _wide(width) else 2)
     page.text(MARGIN, 0.3, words, room=room, va="top", color="0.25")
     page.scale(width - MARGIN - 1.25, 0.12 if beside else 0.67, 1.1, look)
+    if grid.outlined:
+        page.key(width - MARGIN - 3.1 if beside else MARGIN, 0.17 if beside else 0.72, "true object", outline=True)
     grid.draw_titles(page)
     return page
 
@@ -228,10 +229,7 @@ def _columns(width: float, count: int) -> int:
 
 def _wrapped(sentences: Sequence[str], room: float, between: str = "\n", lines: int | None = None) -> str:
     """Sentences in lines of `room` inches, at most so many each."""
-    letters = max(int(room / LETTER), 1)
-    return between.join(
-        textwrap.fill(words, letters, max_lines=lines, placeholder=" …", break_on_hyphens=False) for words in sentences
-    )
+    return between.join(wrapped(words, room, lines=lines) for words in sentences)
 
 
 def _shares(scene: Scene, box: Box | None) -> Square | None:

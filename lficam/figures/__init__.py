@@ -21,8 +21,12 @@
 - `class_dependence`: one map for all classes, on pictures of two objects
 - `fin_worth`: other weights in place of the FIN's
 - `result`: a finished figure
-- `grid`: pictures with heat maps
+- `page`: words, pictures and maps on a page in inches
+- `grid`: grids of pictures with heat maps
 - `contact_sheet`: a data set at a glance
+- `steps`: small pictures of a computation, step by step
+- `printed_table`: a table drawn as a table
+- `colors`: one colour a method
 - `charts`: charts of numbers
 - `tables`: tables as people read them
 - `outputs`: the files of a figure

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lficam.errors import InputError
 from lficam.figures.charts import Bars
 from lficam.figures.plan import Experiment
+from lficam.figures.printed_table import PrintedTable
 from lficam.figures.result import Result
 from lficam.model.abn import ABN
 from lficam.model.lfi_cam import LFICAM, FeatureImportanceNetwork
@@ -30,12 +31,45 @@ PRINTED_TABLE = pd.DataFrame(
 )
 
 
+# The supplement's notation, for which it has no legend: what can be read off the layers.
+_NOTATION = (
+    "h, w: height and width of the image in pixels; a shape is (height, width, channels). CONV-(N, K, S, P): a convolution with N "
+    "filters of K × K, stride S and padding P; BN: batch normalisation. Stride 0 cannot be: only 1 keeps the printed shapes."
+)
+
+
 def architecture_figure(experiment: Experiment) -> Result:
-    """Table 1 beside the real modules, and what each part costs."""
+    """Table 1 beside the real modules."""
+    table = fin_table()
+    source = "as printed in the supplement, and read off the modules here: ResNet-50, K = 2048, a 224×224 image"
+    widths = [9, 15, 15, 12, 15]
+    # A shape is not broken between its numbers.
+    rows = [[text.replace(", ", ",\u00a0") if "→" in text else text for text in row] for row in table.to_numpy().tolist()]
+    drawn = PrintedTable(experiment.title, source, list(table.columns), rows, widths, _NOTATION)
     costs = cost_table()
+    return Result(experiment, drawn, table, remarks=_remarks(table, costs), beside={"costs": _costs(experiment, costs)})
+
+
+def _remarks(table: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, ...]:
+    """What differs from the supplement; what the FIN costs."""
+    cells = f"{IMAGE_SIZE // 16}, {IMAGE_SIZE // 16}"
+    shapes = table["shape in the supplement"].str.replace("h/16, w/16", cells) == table["shape here"]
+    printed, layers = table["layer in the supplement"], table["layer here"]
+    fin, explained = costs.loc["FIN of LFI-CAM"], costs.loc["ResNet-50 trunk (stem stride 1, 14×14)"]
+    parameters, multiply_adds = costs.columns
+    return (
+        f"{shapes.sum()} of {len(table)} shapes and {(printed == layers).sum()} of {len(table)} layers are as printed, "
+        f"{(printed.str.replace('S0', 'S1') == layers).sum()} if stride 0 is taken for 1",
+        f"The FIN has {fin[parameters]:.0f} million parameters and takes {fin[multiply_adds]:.0f} billion multiply-adds an image; "
+        f"the trunk that it explains has {explained[parameters]:.0f} million and takes {explained[multiply_adds]:.0f} billion",
+    )
+
+
+def _costs(experiment: Experiment, costs: pd.DataFrame) -> Result:
+    """What each part costs."""
     source = "ResNet-50, K = 2048, one 224×224 image; counted on the modules"
     bars = Bars("What each part costs", source, list(costs.index), costs.round(4).to_dict("list"))
-    return Result(experiment, bars, fin_table())
+    return Result(experiment, bars, costs.rename_axis("part").reset_index())
 
 
 def fin_table() -> pd.DataFrame:
@@ -75,26 +109,29 @@ def cost_table() -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["parameters (millions)", "multiply-adds (billions)"])
 
 
-class FinShare(NamedTuple):
-    """What part of a whole LFI-CAM its FIN is, in [0, 1]: of the parameters, and of the multiply-adds of one image."""
+class Cost(NamedTuple):
+    """What a whole LFI-CAM costs: millions of parameters, billions of multiply-adds of one image; and the FIN's share of both."""
 
     parameters: float
     multiply_adds: float
+    fin_share_of_parameters: float
+    fin_share: float
 
 
-def fin_share(model: nn.Module, image_size: int) -> FinShare:
-    """The FIN's share of the cost of an LFI-CAM on square images; 0 without FIN. Computes nothing and leaves the model as it is.
+def cost_of(model: nn.Module, image_size: int) -> Cost:
+    """The cost of an LFI-CAM on square images; shares in [0, 1], 0 without FIN. Computes nothing and leaves the model as it is.
 
     Raises InputError for another model.
     """
     if not isinstance(model, LFICAM):
         raise InputError(f"{type(model).__name__} has no FIN: expected an LFICAM")
-    if model.fin is None:
-        return FinShare(0.0, 0.0)
     model = copy.deepcopy(model).to("meta").eval()
     image = torch.empty(1, 3, image_size, image_size, device="meta", dtype=model.fc.weight.dtype)
+    parameters, whole = _millions(model), multiply_adds(model, image)
+    if model.fin is None:
+        return Cost(parameters, whole, 0.0, 0.0)
     fin = multiply_adds(model.fin, model.features(image))
-    return FinShare(_millions(model.fin) / _millions(model), fin / multiply_adds(model, image))
+    return Cost(parameters, whole, _millions(model.fin) / parameters, fin / whole)
 
 
 def _layer_shapes(module: nn.Module, forward: object) -> dict[nn.Module, tuple[tuple[int, ...], tuple[int, ...]]]:

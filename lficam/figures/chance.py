@@ -72,7 +72,9 @@ def chance_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
     over_features = {metric: ours.pairs[metric] - values for metric, values in features.items()}  # which know no class either
     rows.append(_row("LFI-CAM - plain's mean feature map: same image", over_features, sources))
     table = pd.DataFrame(rows)
-    chart = Chart(experiment.title, experiment.source, _panels(table, models, compared), _footnote(experiment, models["lfi-cam"]))
+    chart = Chart(
+        experiment.title, experiment.source, _rows_of_panels(table, models, compared), _footnote(experiment, models["lfi-cam"])
+    )
     question, verdicts = ("E1" if experiment.settings > 1 else "E2"), []
     verdicts.append(judge(question, pair_interval(over_abn.pairs["iou"], sources), free=_free(over_abn, "iou", sources)))
     if experiment.settings > 1:
@@ -218,23 +220,32 @@ def _rows_of_plain(models: Models, features: Mapping[str, Tensor], sources: Sequ
     return [*rows, _row(f"{models.title}: same image, mean feature map", features, sources)]
 
 
-def _panels(table: pd.DataFrame, models: Mapping[str, Models], compared: Mapping[str, Compared]) -> list[Dots | Lines]:
+def _rows_of_panels(
+    table: pd.DataFrame, models: Mapping[str, Models], compared: Mapping[str, Compared]
+) -> list[list[Dots | Lines]]:
     shown = table[(table["models"] == "all") & ~table["compared"].str.contains("trained - untrained|that both predict")]
-    values = shown[["iou", "iou_low", "iou_high"]].to_numpy().tolist()
+    plain = METHODS["plain"]
     curves = {f"{models[method].title}, {what}": curve for method, one in compared.items() for what, curve in one.curves.items()}
+
+    def dots(rows: pd.DataFrame, label: str, difference: bool) -> Dots:
+        names = [name.replace(plain.title, plain.short_title) for name in rows["compared"]]
+        return Dots(label, names, rows[["iou", "iou_low", "iou_high"]].to_numpy().tolist(), zero=difference)
+
+    difference = shown["compared"].str.contains(" - ")
+    lines = Lines("threshold", "mean IoU", THRESHOLDS, curves, [name for name in curves if name.endswith("different images")])
     return [
-        Dots("mean IoU at threshold 100/255", shown["compared"].tolist(), values, mark=0.0),
-        Lines("threshold", "mean IoU", THRESHOLDS, curves, [name for name in curves if name.endswith("different images")]),
+        [dots(shown[~difference], "mean IoU at threshold 100/255", False), lines],
+        [dots(shown[difference], "difference in mean IoU", True)],
     ]
 
 
 def _footnote(experiment: Experiment, models: Models) -> str:
     between = ", an upper bound: settings are not drawn by chance" if experiment.settings > 1 else ""
     return (
-        f"{experiment.varied} of each method; beside the training images they share: {experiment.shared}.\n"
-        f"{len(models.ids)} test images; bars: 95 % intervals over images and {len(models.runs)} models{between}.\n"
-        "Same image: maps of one image by two models. Null lines: different images, maps of two images by one model; centred\n"
-        "blob, a map and a Gaussian in the middle; untrained, maps of one image by two networks that have learned nothing. What\n"
-        "is no higher than the first two says nothing about the image, than the third nothing about the training. Dashed, in the\n"
-        "colour of its method: different images. A plain network's maps are of the true class, untrained of the predicted one."
+        f"{experiment.varied} of each method; beside the training images they share: {experiment.shared}. "
+        f"{len(models.ids)} test images; bars: 95 % intervals over images and {len(models.runs)} models{between}. "
+        "Same image: maps of one image by two models. What comes by chance: different images, maps of two images by one model; "
+        "centred blob, a map and a Gaussian in the middle; untrained, maps of one image by two networks that have learned nothing. "
+        "What is no higher than the first two says nothing about the image, than the third nothing about the training. Dashed, in "
+        "the colour of its method: different images. A plain network's maps are of the true class, untrained of the predicted one."
     )

@@ -1,19 +1,19 @@
 """Charts of measured numbers, drawn from plain values as the grids in `grid` are; `draw` draws any of them."""
 
-import math
-import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lficam.figures.grid import DPI, HEADING, LINE, PAGE_WIDTH, TEXT, Grid, draw_grid, headline
+from lficam.figures.colors import style_of
+from lficam.figures.grid import Grid, draw_grid
+from lficam.figures.page import MARGIN, PAGE_WIDTH, SMALL, SMALL_LINE, TEXT, Page, wrapped
+from lficam.figures.printed_table import PrintedTable, draw_printed_table
 
-COLUMNS = 3  # panels side by side
-LETTERS = 128  # of a footnote in a line, at most
-MARKERS = "osD^vPX*"  # a line is told by its marker as well as by its colour
+LEGEND = 4  # names side by side
 
 
 @dataclass(frozen=True)
@@ -39,21 +39,22 @@ class Dots:
     """A panel of means with their intervals, one below the other.
 
     label: of the axis. names: of the rows, from the top. values: mean, low, high of each; None where nothing was measured.
-    mark: where a dashed line stands, such as chance.
+    mark: where a dashed line stands: what comes by chance. zero: whether a line stands at zero.
     """
 
     label: str
     names: list[str]
     values: list[list[float] | None]
     mark: float | None = None
+    zero: bool = False
 
 
 @dataclass(frozen=True)
 class Lines:
     """A panel of lines over the same x values: numbers, or names at equal distances.
 
-    lines: name -> one value for each x. dashed: names of those to compare with, in the colour of the line before them; they are
-        not in the legend, since a footnote says what they all are.
+    lines: name -> one value for each x. dashed: names of those that come by chance, in the colour of their method; they are not in
+        the legend, since a footnote says what they all are.
     """
 
     x_label: str
@@ -65,47 +66,59 @@ class Lines:
 
 @dataclass(frozen=True)
 class Chart:
-    """Panels side by side, at most three in a row, with a footnote."""
+    """Panels in rows, from the top, with a footnote. Where a row has fewer of them, the last ones above it reach down."""
 
     title: str
     source: str
-    panels: list[Dots | Lines]
+    rows: list[list[Dots | Lines]]
     footnote: str = ""
 
+    @property
+    def panels(self) -> list[Dots | Lines]:
+        """All of them, as they are read."""
+        return [panel for row in self.rows for panel in row]
 
-Drawing = Grid | Bars | PairMatrices | Chart
+
+def in_rows(panels: Sequence[Dots | Lines], columns: int) -> list[list[Dots | Lines]]:
+    """So many panels a row."""
+    return [list(panels[k : k + columns]) for k in range(0, len(panels), columns)]
 
 
-def draw(drawing: Drawing, images: Mapping[str, Tensor]) -> Figure:
-    """Draw any of them; images: sample id -> picture (3, h, w) in [0, 1], which only a grid needs."""
-    match drawing:
-        case Grid():
-            return draw_grid(drawing, images)
-        case Bars():
-            return draw_bars(drawing)
-        case PairMatrices():
-            return draw_pair_matrices(drawing)
-        case Chart():
-            return draw_chart(drawing)
+Drawing = Grid | PrintedTable | Bars | PairMatrices | Chart
+
+
+def draw(drawing: Drawing, images: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> Figure:
+    """Draw any of them; images, masks: as for `draw_grid`, which alone needs them."""
+    with rc_context({"text.parse_math": False}):  # a $ in the name of a class is a $
+        match drawing:
+            case Grid():
+                return draw_grid(drawing, images, masks)
+            case PrintedTable():
+                return draw_printed_table(drawing)
+            case Bars():
+                return draw_bars(drawing)
+            case PairMatrices():
+                return draw_pair_matrices(drawing)
+            case Chart():
+                return draw_chart(drawing)
 
 
 def draw_bars(bars: Bars) -> Figure:
     """One panel a quantity, side by side, with the values at the ends of the bars."""
-    from seaborn import barplot, color_palette
-
     height = 1.0 + 0.3 * len(bars.names)
-    figure = Figure(figsize=(PAGE_WIDTH, height), dpi=DPI)
-    axes = figure.subplots(1, len(bars.quantities), sharey=True)
-    figure.subplots_adjust(left=0.31, right=0.97, top=1 - 0.55 / height, bottom=0.42 / height, wspace=0.12)
+    page = Page(PAGE_WIDTH, height)
+    page.headline(bars.title, bars.source)
+    axes = page.figure.subplots(1, len(bars.quantities), sharey=True, squeeze=False)[0]
+    page.figure.subplots_adjust(left=0.31, right=0.97, top=1 - 0.6 / height, bottom=0.42 / height, wspace=0.12)
     for ax, (label, values) in zip(axes, bars.quantities.items(), strict=True):
-        barplot(x=values, y=bars.names, ax=ax, color=color_palette("colorblind")[0])
-        ax.bar_label(ax.containers[0], fmt="%.1f", fontsize=TEXT, padding=2)
-        ax.set_xlabel(label, fontsize=TEXT)
-        ax.tick_params(labelsize=TEXT)
+        drawn = ax.barh(bars.names, values, height=0.7, color=[style_of(name).color for name in bars.names])
+        ax.bar_label(drawn, fmt="%.1f", fontsize=SMALL, padding=2)
+        ax.set_xlabel(label, fontsize=SMALL)
+        ax.tick_params(labelsize=SMALL)
         ax.margins(x=0.16)
         ax.spines[["top", "right"]].set_visible(False)
-    headline(figure, bars.title, bars.source, height)
-    return figure
+    axes[0].invert_yaxis()
+    return page.figure
 
 
 def draw_pair_matrices(matrices: PairMatrices) -> Figure:
@@ -113,68 +126,96 @@ def draw_pair_matrices(matrices: PairMatrices) -> Figure:
     from seaborn import heatmap
 
     count = len(matrices.methods)
-    side = min(1.9, (PAGE_WIDTH - 0.9) / count - 0.3)  # inches of a matrix
+    side = min(2.4, (PAGE_WIDTH - 0.9) / count - 0.3)  # inches of a matrix
     height = side + 1.25
-    figure = Figure(figsize=(PAGE_WIDTH, height), dpi=DPI)
-    style = {"cmap": "cividis", "annot": True, "fmt": ".2f", "square": True, "annot_kws": {"size": TEXT}, "cbar": False}
+    page = Page(PAGE_WIDTH, height)
+    page.headline("Mean IoU between the maps of every two settings", matrices.source)
+    style = {"cmap": "cividis", "annot": True, "fmt": ".2f", "square": True, "annot_kws": {"size": SMALL}, "cbar": False}
 
     def axes(x: float, width: float) -> Axes:
-        return figure.add_axes((x / PAGE_WIDTH, 0.4 / height, width / PAGE_WIDTH, side / height))
+        return page.figure.add_axes((x / PAGE_WIDTH, 0.4 / height, width / PAGE_WIDTH, side / height))
 
     for k, (method, values) in enumerate(matrices.methods.items()):
         ax, names = axes(0.3 + k * (side + 0.3), side), [str(n) for n in range(1, len(values) + 1)]
         heatmap(values, ax=ax, vmin=0, vmax=1, xticklabels=names, yticklabels=names, **style)
-        ax.set_title(method, fontsize=HEADING - 1)
-        ax.set_xlabel("setting", fontsize=TEXT)
-        ax.tick_params(labelsize=TEXT, length=0)
-    bar = figure.colorbar(ax.collections[0], cax=axes(0.3 + count * (side + 0.3), 0.12))
-    bar.ax.tick_params(labelsize=TEXT)
-    headline(figure, "Mean IoU between the maps of every two settings", matrices.source, height)
-    return figure
+        ax.set_title(method, fontsize=TEXT)
+        ax.set_xlabel("setting", fontsize=SMALL)
+        ax.tick_params(labelsize=SMALL, length=0, labelrotation=0)
+    bar = page.figure.colorbar(ax.collections[0], cax=axes(0.3 + count * (side + 0.3), 0.12))
+    bar.ax.tick_params(labelsize=SMALL)
+    return page.figure
 
 
 def draw_chart(chart: Chart) -> Figure:
     """Draw a chart on a page's width."""
-    rows = math.ceil(len(chart.panels) / COLUMNS)
-    columns = math.ceil(len(chart.panels) / rows)  # as even as can be
-    footnote = "\n".join(textwrap.fill(line, LETTERS) for line in chart.footnote.split("\n"))
-    top, foot = 0.5, 0.15 + LINE * (footnote.count("\n") + 1 if footnote else 0)
-    height = top + rows * max(map(_height, chart.panels)) + foot
-    figure = Figure(figsize=(PAGE_WIDTH, height), dpi=DPI, layout="constrained")
-    figure.get_layout_engine().set(rect=(0.01, foot / height, 0.98, 1 - (top + foot) / height), wspace=0.04, hspace=0.06)
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for k, (ax, panel) in enumerate(zip(axes, chart.panels, strict=False)):
-        ax.tick_params(labelsize=TEXT)
-        ax.spines[["top", "right"]].set_visible(False)
-        neighbour = chart.panels[k - 1] if k % columns else None
-        if isinstance(panel, Lines):
-            _draw_lines(ax, panel, named=not (isinstance(neighbour, Lines) and list(neighbour.lines) == list(panel.lines)))
-        else:
-            _draw_dots(ax, panel, named=not (isinstance(neighbour, Dots) and neighbour.names == panel.names))
-    for ax in axes[len(chart.panels) :]:
-        ax.set_axis_off()
-    headline(figure, chart.title, chart.source, height)
-    if footnote:
-        figure.text(0.1 / PAGE_WIDTH, 0.08 / height, footnote, fontsize=TEXT, va="bottom", color="0.25", linespacing=1.15)
+    count = max(map(len, chart.rows))
+    heights = [
+        max(_height(panel) for k, panel in enumerate(row) if not _reach(chart, number, k)) for number, row in enumerate(chart.rows)
+    ]
+    named = list(dict.fromkeys(name for panel in chart.panels for name in _legend(panel)))
+    lines = -(-len(named) // LEGEND)
+    footnote = wrapped(chart.footnote, PAGE_WIDTH - 2 * MARGIN, SMALL) if chart.footnote else ""
+    top, foot = 0.54 + SMALL_LINE * 1.2 * lines, 0.15 + (SMALL_LINE * (footnote.count("\n") + 1) if footnote else 0)
+    height = top + sum(heights) + foot
+    page = Page(PAGE_WIDTH, height)
+    page.headline(chart.title, chart.source)
+    _draw_legend(page, named)
+    figure = page.figure
+    figure.set_layout_engine("constrained", rect=(0.01, foot / height, 0.98, 1 - (top + foot) / height), wspace=0.04, hspace=0.06)
+    spec = figure.add_gridspec(len(chart.rows), count, height_ratios=heights)
+    for number, row in enumerate(chart.rows):
+        for k, panel in enumerate(row):
+            reach = _reach(chart, number, k)
+            ax = figure.add_subplot(spec[number : number + reach + 1, k])
+            ax.tick_params(labelsize=SMALL)
+            ax.spines[["top", "right"]].set_visible(False)
+            if isinstance(panel, Lines):
+                _draw_lines(ax, panel)
+            else:
+                beside = row[k - 1] if k and not reach else None
+                named = not (isinstance(beside, Dots) and beside.names == panel.names)
+                _draw_dots(ax, panel, named, (PAGE_WIDTH - 2 * MARGIN) / count - 0.2)
+    page.text(MARGIN, height - 0.08, footnote, SMALL, va="bottom", color="0.25")
     return figure
+
+
+def _reach(chart: Chart, number: int, k: int) -> int:
+    """How many rows a panel reaches down below its own."""
+    below = [len(row) > k for row in chart.rows[number + 1 :]]
+    return below.index(True) if True in below else len(below)
+
+
+def _legend(panel: Dots | Lines) -> list[str]:
+    """What of a panel a legend names."""
+    return [name for name in panel.lines if name not in panel.dashed] if isinstance(panel, Lines) else []
+
+
+def _draw_legend(page: Page, names: Sequence[str]) -> None:
+    """Between headline and panels, where no line can run through it."""
+    for k, name in enumerate(names):
+        line, column = divmod(k, LEGEND)
+        x, y = MARGIN + column * (PAGE_WIDTH - 2 * MARGIN) / LEGEND, 0.56 + SMALL_LINE * 1.2 * line
+        color, marker = style_of(name)
+        page.axes.plot([x, x + 0.1, x + 0.2], [y] * 3, color=color, marker=marker, markevery=[1], linewidth=1.2, markersize=3.5)
+        page.text(x + 0.26, y, name, SMALL, va="center")
 
 
 def _height(panel: Dots | Lines) -> float:
     """Inches, with its axis label."""
-    return 0.55 + 0.17 * len(panel.names) if isinstance(panel, Dots) else 1.9 + 0.14 * (len(panel.lines) - len(panel.dashed))
+    return 0.6 + 0.17 * len(panel.names) if isinstance(panel, Dots) else 2.0
 
 
-def _draw_dots(ax: Axes, dots: Dots, named: bool) -> None:
-    """named: whether the names of the rows are written; not if the panel to the left has the same."""
-    from seaborn import color_palette
-
-    for row, value in enumerate(dots.values):
+def _draw_dots(ax: Axes, dots: Dots, named: bool, room: float) -> None:
+    """named: whether the names of the rows are written; not if the panel to the left has the same. room: inches for its label."""
+    for row, (name, value) in enumerate(zip(dots.names, dots.values, strict=True)):
         if value is not None:
-            mean, low, high = value
-            ax.plot([low, high], [row, row], color=color_palette("colorblind")[0], linewidth=1.2)
-            ax.plot([mean], [row], "o", color=color_palette("colorblind")[0], markersize=3.5)
+            (color, marker), (mean, low, high) = style_of(name), value
+            ax.plot([low, high], [row, row], color=color, linewidth=1.2)
+            ax.plot([mean], [row], marker, color=color, markersize=3.5)
     if dots.mark is not None:
         ax.axvline(dots.mark, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
+    if dots.zero:
+        ax.axvline(0, color="0.5", linewidth=0.8, zorder=0)
     ax.set_ylim(len(dots.names) - 0.5, -0.5)
     ax.set_yticks(range(len(dots.names)), dots.names if named else [""] * len(dots.names))
     ax.tick_params(axis="y", length=0)
@@ -182,28 +223,18 @@ def _draw_dots(ax: Axes, dots: Dots, named: bool) -> None:
     ax.set_axisbelow(True)
     ax.locator_params(axis="x", nbins=4)
     ax.margins(x=0.08)
-    ax.set_xlabel(dots.label, fontsize=TEXT)
+    ax.set_xlabel(wrapped(dots.label, room * (0.6 if named else 1), SMALL), fontsize=SMALL)
 
 
-def _draw_lines(ax: Axes, lines: Lines, named: bool) -> None:
-    """named: whether there is a legend; not if the panel to the left has the same."""
-    from seaborn import color_palette
-
+def _draw_lines(ax: Axes, lines: Lines) -> None:
     steps = isinstance(lines.x[0], str)
     x = range(len(lines.x)) if steps else lines.x
-    colors, solid = color_palette("colorblind"), -1
     for name, values in lines.lines.items():
-        if name in lines.dashed:
-            style = {"linestyle": "--", "label": None}
-        else:
-            solid += 1
-            style = {"linestyle": "-", "marker": MARKERS[solid], "label": name}
-        ax.plot(x, values, linewidth=1.2, markersize=3, color=colors[solid], **style)
+        color, marker = style_of(name)
+        style = {"linestyle": "--"} if name in lines.dashed else {"linestyle": "-", "marker": marker}
+        ax.plot(x, values, linewidth=1.2, markersize=3, color=color, **style)
     if steps:
         turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, lines.x)) > 3 else {}
         ax.set_xticks(list(x), lines.x, **turned)
-    ax.set_xlabel(lines.x_label, fontsize=TEXT)
-    ax.set_ylabel(lines.y_label, fontsize=TEXT)
-    if named:  # above the panel, where no line can run through it
-        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderpad": 0}
-        ax.legend(fontsize=TEXT, frameon=False, handlelength=1.6, labelspacing=0.3, **place)
+    ax.set_xlabel(lines.x_label, fontsize=SMALL)
+    ax.set_ylabel(lines.y_label, fontsize=SMALL)

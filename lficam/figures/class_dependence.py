@@ -34,7 +34,7 @@ def two_objects_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     runs = [run for run in runs if run.config.method in experiment.methods]
     index, measured, maps = _measured(experiment, runs)
     grid, images = _grid(experiment, runs[0], index[: experiment.shown], maps)
-    return Result(experiment, grid, judge_two_objects(measured).table, (), tuple(runs), images, measured)
+    return Result(experiment, grid, judge_two_objects(measured).table, (), tuple(runs), images, measured=measured)
 
 
 def measure_two_objects(experiment: Experiment, runs: Sequence[Run]) -> Measured:
@@ -52,9 +52,9 @@ def two_objects_chart(experiment: Experiment, measured: Measured, runs: Sequence
     ]
     footnote = (
         f"{experiment.varied} of each method; {len(measured.sources)} pictures of two test images of different classes, side by "
-        "side; bars: 95 %\nintervals over pictures and models. Dashed: half of the map, as of one that does not tell the two apart."
+        "side; bars: 95 % intervals over pictures and models. Dashed: half of the map, as of one that does not tell the two apart."
     )
-    chart = Chart(experiment.title, experiment.source, panels, footnote)
+    chart = Chart(experiment.title, experiment.source, [panels], footnote)
     by_id = {run.id: run for run in runs}
     return Result(experiment, chart, table, (), tuple(by_id[id] for id in measured.runs), measured=measured)
 
@@ -164,4 +164,4 @@ def _grid(
             panels.append(Panel(id, row, column, f"{share:.0%} on {names[side]}", rounded(cams[side][0])))
     footnote = "Under each map: how much of its sum lies on the half with the class named."
     titles = [""] * len(index)
-    return Grid(experiment.title, experiment.source, list(columns), titles, panels, footnote=footnote, aspect=0.5), images
+    return Grid(experiment.title, experiment.source, list(columns), titles, panels, footnote=footnote), images

@@ -10,6 +10,7 @@ from lficam.data.datasets import data_fingerprint
 from lficam.errors import InputError
 from lficam.figures.plan import Experiment
 from lficam.figures.profiles import PROFILES, SETTINGS
+from lficam.figures.small_trunks import SMALL_TRUNKS
 from lficam.training.config import RunConfig, describe
 
 SEEDS = 5  # of one setting, beside the five settings of one seed
@@ -39,7 +40,7 @@ _OF_THE_SUPPLEMENT = (
         caption="Visual Explanation Results of ABN and LFI-CAM for CIFAR100",
         supplement_dataset="cifar100",
         methods=("abn", "lfi-cam"),
-        shown=7,
+        shown=10,
     ),
     Experiment(
         stem="fig3_explanations_stl10",
@@ -48,7 +49,7 @@ _OF_THE_SUPPLEMENT = (
         caption="Visual Explanation Results of ABN and LFI-CAM for STL10",
         supplement_dataset="stl10",
         methods=("abn", "lfi-cam"),
-        shown=7,
+        shown=10,
     ),
     Experiment(
         stem="fig4_explanations_imagenet",
@@ -57,7 +58,7 @@ _OF_THE_SUPPLEMENT = (
         caption="Visual Explanation Results of ABN and LFI-CAM for ImageNet",
         supplement_dataset="imagenet",
         methods=("abn", "lfi-cam"),
-        shown=7,
+        shown=10,
     ),
     Experiment(
         stem="fig5_stability_stl10",
@@ -68,7 +69,7 @@ _OF_THE_SUPPLEMENT = (
         supplement_dataset="stl10",
         methods=("abn", "lfi-cam"),
         settings=len(SETTINGS),
-        shown=6,
+        shown=4,
     ),
     Experiment(
         stem="fig6_stability_catdog",
@@ -79,7 +80,7 @@ _OF_THE_SUPPLEMENT = (
         supplement_dataset="catdog",
         methods=("abn", "lfi-cam"),
         settings=len(SETTINGS),
-        shown=6,
+        shown=4,
     ),
 )
 
@@ -169,6 +170,17 @@ _BEYOND_IT = (
         methods=("abn", "lfi-cam-without-fin", "lfi-cam", "plain"),
         seeds=SEEDS,
     ),
+    Experiment(
+        stem="extra9_trunks",
+        notebook="09_trunks",
+        title="LFI-CAM on any trunk",
+        caption="LFI-CAM on small networks of each kind that the paper names and on a customised one: the maps of the same test "
+        "images, what the networks cost, and how well they classify.",
+        supplement_dataset="stl10",
+        methods=("lfi-cam",),
+        trunks=tuple(SMALL_TRUNKS),
+        shown=4,
+    ),
 )
 
 EXPERIMENTS = {plan.name: plan for plan in (*_OF_THE_SUPPLEMENT, *_BEYOND_IT)}
@@ -182,7 +194,7 @@ COMPARISON = Experiment(
     " maps of the same test images.",
     methods=("abn", "lfi-cam-without-fin", "lfi-cam", "plain"),
     settings=len(SETTINGS),
-    shown=4,
+    shown=2,
 )
 
 # A figure says itself which data, methods and settings it compares; everything else of a training can be overridden.
@@ -193,7 +205,7 @@ _VARIED = {"lr", "batch_size", "weight_decay"}
 def experiment(name: str, profile: str = "embedded", overrides: Mapping[str, Any] | None = None) -> Experiment:
     """An experiment under a profile, checked so far that every training it needs can be configured and finds its data.
 
-    name: "table1", "fig1", ... "fig6", "extra1", ... "extra8".
+    name: "table1", "fig1", ... "fig6", "extra1", ... "extra9".
     overrides: fields of RunConfig for every training, such as {"epochs": 2}.
     Raises InputError for an unknown name, profile, override or value, MissingDataError for missing data.
     """
@@ -219,7 +231,7 @@ def _under_profile(plan: Experiment, profile: str, overrides: Mapping[str, Any] 
         raise InputError(f"overrides is {overrides!r}: expected a mapping of RunConfig fields such as {{'epochs': 2}}")
     overrides = dict(overrides or {})
     plan = replace(plan, profile=profile, overrides=overrides)
-    fixed = _FIXED | (_VARIED if plan.settings > 1 else set())
+    fixed = _FIXED | (_VARIED if plan.settings > 1 else set()) | ({"trunk"} if plan.trunks else set())
     allowed = [field for field in RunConfig.model_fields if field not in fixed]
     for key in overrides:
         if key not in allowed:

@@ -6,8 +6,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lficam.figures.architecture import fin_share
-from lficam.figures.charts import Chart, Dots
+from lficam.figures.architecture import cost_of
+from lficam.figures.charts import Chart, Dots, in_rows
 from lficam.figures.measured import Judged, Measured
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
@@ -55,10 +55,11 @@ def importance_chart(experiment: Experiment, measured: Measured, runs: Sequence[
         if metric in means:
             rows = means.dropna(subset=metric)
             values = rows[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy().tolist()
-            panels.append(Dots(label, rows["importance"].tolist(), values, mark=values[0][0]))
+            names = [kind if kind == WITHOUT else f"LFI-CAM, {kind}" for kind in rows["importance"]]
+            panels.append(Dots(label, names, values))
     by_id = {run.id: run for run in runs}
     runs = [by_id[id] for id in measured.runs]
-    chart = Chart(experiment.title, experiment.source, panels, _footnote(experiment, runs, len(measured.sources)))
+    chart = Chart(experiment.title, experiment.source, in_rows(panels, 2), _footnote(experiment, runs, len(measured.sources)))
     return Result(experiment, chart, judged.table, judged.verdicts, tuple(runs), measured=measured, remarks=judged.remarks)
 
 
@@ -112,9 +113,9 @@ def _footnote(experiment: Experiment, runs: Sequence[RunRecord], images: int) ->
     run = next(run for run in runs if run.config.method == "lfi-cam")
     with torch.device("meta"):  # its shape alone
         model = run.architecture()
-    share = fin_share(model, run.config.image_size)
+    cost = cost_of(model, run.config.image_size)
     return (
-        f"{experiment.varied}; {images} test images; bars: 95 % intervals over images and models; dashed: as learned.\n"
-        f"Effective channels: exp of the importance's entropy, {model.num_features} when it is uniform.\n"
-        f"The FIN holds {share.parameters:.0%} of the parameters and takes {share.multiply_adds:.0%} of the multiply-adds."
+        f"{experiment.varied}; {images} test images; bars: 95 % intervals over images and models. "
+        f"Effective channels: exp of the importance's entropy, {model.num_features} when it is uniform. "
+        f"The FIN holds {cost.fin_share_of_parameters:.0%} of the parameters and takes {cost.fin_share:.0%} of the multiply-adds."
     )

@@ -37,14 +37,14 @@ def folds_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
             names += [title, f"{title}, by chance"]
             consistent += [[one.reco] * 3, [one.null.mean().item(), *_bounds(one.null)]]
     panels = [Dots("MeGe", list(found), [[one.mege] * 3 for one in found.values()])]
-    panels += [Dots("ReCo", names, consistent, mark=0.0)] if names else []
+    panels += [Dots("ReCo", names, consistent, zero=True)] if names else []
     footnote = (
-        f"{len(runs) // len(found)} models of each method with seeds of their own, each trained without another fifth.\n"
-        "Higher is better. MeGe: how alike the maps of an image are by a model that learned it and one that did not, where\n"
-        "both are right. ReCo: how well their distance tells whether both are right or one is. By chance: when images\n"
+        f"{len(runs) // len(found)} models of each method with seeds of their own, each trained without another fifth. "
+        "Higher is better. MeGe: how alike the maps of an image are by a model that learned it and one that did not, where "
+        "both are right. ReCo: how well their distance tells whether both are right or one is. By chance: when images "
         "exchange who is right about them (bar: 95 %). Fel et al., WACV 2022."
     )
-    return Result(experiment, Chart(experiment.title, experiment.source, panels, footnote), table, (), tuple(runs))
+    return Result(experiment, Chart(experiment.title, experiment.source, [panels], footnote), table, (), tuple(runs))
 
 
 def _of_method(method: str, runs: Sequence[RunRecord]) -> Consistency:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lficam.data import digits
 from lficam.data.augmentation import normalize
-from lficam.figures.charts import Chart, Dots
+from lficam.figures.charts import Chart, Dots, in_rows
 from lficam.figures.measured import Judged, Measured, stacked
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
@@ -58,16 +58,18 @@ def faithfulness_chart(experiment: Experiment, measured: Measured, runs: Sequenc
     for metric, label in PANELS.items():
         if metric in table:
             values = table[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy().tolist()
-            panels.append(Dots(label, table["map"].tolist(), values, mark=table.set_index("map")[metric][map_names.RANDOM]))
+            difference = metric == "less_than_own_map_by"
+            by_chance = None if difference else table.set_index("map")[metric][map_names.RANDOM]
+            panels.append(Dots(label, table["map"].tolist(), values, by_chance, zero=difference))
     footnote = (
         f"{experiment.varied} of each method; {len(measured.sources)} test images; bars: 95 % intervals over images and "
-        f"{table['models'].max()} models.\n"
-        "Higher is better, but for what is judged, where less means better than LFI-CAM's own; dashed: the random map. A map is\n"
-        "judged by its own model and the class that it predicts, LFI-CAM untrained, which has learned nothing, by the trained\n"
-        "LFI-CAM. Maps of one model compare; ABN, LFI-CAM without FIN and plain are other classifiers, so a difference to their\n"
+        f"{table['models'].max()} models. "
+        "Higher is better, but for what is judged, where less means better than LFI-CAM's own; dashed: the random map. A map is "
+        "judged by its own model and the class that it predicts, LFI-CAM untrained, which has learned nothing, by the trained "
+        "LFI-CAM. Maps of one model compare; ABN, LFI-CAM without FIN and plain are other classifiers, so a difference to their "
         "maps is one of models, too. What a hidden pixel shows: the mean colour, the blurred image, black."
     )
-    chart = Chart(experiment.title, experiment.source, panels, footnote)
+    chart = Chart(experiment.title, experiment.source, in_rows(panels, 3), footnote)
     return Result(experiment, chart, table, judged.verdicts, tuple(runs), measured=measured, remarks=judged.remarks)
 
 

@@ -36,11 +36,11 @@ def learning_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result
     ]
     footnote = (
         f"{experiment.varied} of each method, which share beside the training images: {experiment.shared}. The first "
-        f"{table['images'].max()} test images of the\n"
-        "shuffle. Epoch 0: before the first step. Accuracy: of training images as augmented, during the epoch. A plain network's\n"
+        f"{table['images'].max()} test images of the "
+        "shuffle. Epoch 0: before the first step. Accuracy: of training images as augmented, during the epoch. A plain network's "
         "maps are of the class that it predicts."
     )
-    chart = Chart(experiment.title, experiment.source, panels, footnote)
+    chart = Chart(experiment.title, experiment.source, [panels], footnote)
     return Result(experiment, chart, table, (), tuple(runs), remarks=(_before_and_after(table),))
 
 

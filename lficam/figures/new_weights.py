@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lficam.figures.charts import Chart, Dots, Lines
+from lficam.figures.charts import Chart, Dots, Lines, in_rows
 from lficam.figures.measured import Judged, Measured, stacked
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
@@ -51,20 +51,22 @@ def sanity_chart(experiment: Experiment, measured: Measured, runs: Sequence[RunR
     judged = judge_sanity(measured)
     table = judged.table.set_index(["map", "drawn_anew"])
     maps, stages = list(measured.values), _stages(measured, map_names.LFI_CAM, _DOWN_TO)
+    down_to, alone = _carried(table["down_to_it"], maps, stages), _unchanged(table["alone"], maps, stages[1:])
+    names = [_READ.get(stage, stage.replace("layer", "stage ")) for stage in stages]
     panels = [
-        Lines("drawn anew, from the output down to", "rank correlation", stages, _carried(table["down_to_it"], maps, stages)),
-        Lines("drawn anew, alone", "rank correlation", stages[1:], _unchanged(table["alone"], maps, stages[1:])),
+        Lines("drawn anew, from the output down to", "rank correlation", names, down_to),
+        Lines("drawn anew, alone", "rank correlation", names[1:], alone),
         _dots("rank correlation, all drawn anew", table, maps, stages[-1]),
         _dots("rank correlation, two untrained networks", table, maps, _TWO_UNTRAINED),
     ]
     footnote = (
         f"{experiment.varied} of each method; {len(measured.sources)} test images; bars: 95 % intervals over images and "
-        f"{judged.table['models'].max()} models.\n"
-        "1: the map ranks its cells as the trained network's does; 0: nothing in common. Grad-CAM, CAM: of the true class. From\n"
-        "the output down, the stages below go on as trained, which keeps much of a map. Two untrained: maps of one image by\n"
+        f"{judged.table['models'].max()} models. "
+        "1: the map ranks its cells as the trained network's does; 0: nothing in common. Grad-CAM, CAM: of the true class. From "
+        "the output down, the stages below go on as trained, which keeps much of a map. Two untrained: maps of one image by "
         "networks that have learned nothing, which agree as far as the image itself decides."
     )
-    chart = Chart(experiment.title, experiment.source, panels, footnote)
+    chart = Chart(experiment.title, experiment.source, in_rows(panels, 2), footnote)
     return Result(experiment, chart, judged.table, judged.verdicts, tuple(runs), measured=measured, remarks=judged.remarks)
 
 
@@ -165,6 +167,7 @@ def _between(maps: Sequence[Tensor]) -> Tensor:
 
 # What stands between trunk and classifier: LFI-CAM has a FIN there, ABN an attention branch.
 _STAGES = {"fin": "FIN or branch", "attention_branch": "FIN or branch"}
+_READ = {"fc": "classifier"}  # in a chart
 
 
 def _maps_to_check(run: Run, classes: Tensor) -> dict[str, Callable[[nn.Module, Tensor], Tensor]]:
@@ -187,7 +190,7 @@ def _maps_to_check(run: Run, classes: Tensor) -> dict[str, Callable[[nn.Module, 
 
 def _dots(label: str, table: pd.DataFrame, maps: Sequence[str], stage: str) -> Dots:
     rows = table.loc[[(name, stage) for name in maps], ["down_to_it", "down_to_it_low", "down_to_it_high"]]
-    return Dots(label, list(maps), rows.to_numpy().tolist(), mark=0.0)
+    return Dots(label, list(maps), rows.to_numpy().tolist())
 
 
 def _carried(means: pd.Series, maps: Sequence[str], stages: Sequence[str]) -> dict[str, list[float]]:

@@ -51,9 +51,9 @@ def objects_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
     ]
     footnote = (
         f"{experiment.varied} of each method; {rows['images'].max()} test images with a mask; bars: 95 % intervals over images and "
-        "models, of the last two\nover images. Dashed: the share of the image that the object covers, which a uniform map has."
+        "models, of the last two over images. Dashed: the share of the image that the object covers, which a uniform map has."
     )
-    chart = Chart(experiment.title, experiment.source, panels, footnote)
+    chart = Chart(experiment.title, experiment.source, [panels], footnote)
     return Result(experiment, chart, judged.table, judged.verdicts, tuple(runs), measured=measured)
 
 

@@ -82,7 +82,7 @@ SENTENCES = {
 
 
 def outcomes(judged: Sequence[tuple[str, Verdict]]) -> list[str]:
-    """One sentence for each claim and outcome. judged: the data that a figure shows, and a verdict of it."""
+    """One sentence for each claim and outcome. judged: the data that a figure shows, "" where all show the same, and a verdict."""
     return list(_sentences(judged))
 
 
@@ -105,9 +105,10 @@ def _reached(verdicts: Sequence[Verdict]) -> str:
 
 
 def _number(data: str, verdict: Verdict) -> str:
+    where = f"{data}: " if data else ""
     if not verdict.measured:
-        return data
+        return data or "nothing to measure"
     free = f", {verdict.free.what} {verdict.free.measured.mean:.2f}" if verdict.free else ""
     alone = "" if verdict.measured.models else " over images alone"
     judged = f", by its interval {verdict.by_interval}" if verdict.by_interval not in ("", verdict.outcome) else ""
-    return f"{data}: {verdict.measured}{alone}{free}{judged}"
+    return f"{where}{verdict.measured}{alone}{free}{judged}"

@@ -8,13 +8,14 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from lficam.figures.grid import DPI
 from lficam.figures.measured import SUFFIX as MEASURED
+from lficam.figures.page import DPI
+from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
-from lficam.paths import atomic_file, figures_dir, runs_dir
+from lficam.paths import atomic_file, figures_dir
 from lficam.provenance import environment, sha256
 from lficam.training.config import published
-from lficam.training.runs import Run
+from lficam.training.runs import Run, sums_of
 
 SUFFIXES = (".png", ".pdf", ".csv", ".json")
 MAKE_NO_FIGURE = ("reproduce", "explorer", "cli")  # packages whose changes leave every figure as it is
@@ -33,6 +34,10 @@ def save(result: Result) -> list[str]:
             figure.savefig(temporary, dpi=DPI, metadata=metadata)
     with atomic_file(files[".csv"]) as temporary:
         result.table.to_csv(temporary, index=False, float_format="%.6g")
+    for name, other in result.beside.items():
+        files[f"_{name}.png"] = result.experiment.file(f"_{name}.png")
+        with atomic_file(files[f"_{name}.png"]) as temporary:
+            temporary.write_bytes(other.png(DPI))
     if result.measured:
         files = {MEASURED: result.experiment.file(MEASURED)} | files
         result.measured.save(files[MEASURED])
@@ -41,6 +46,11 @@ def save(result: Result) -> list[str]:
         record = _provenance(result) | {"sha256": {file.name: sha256(file) for file in made}}
         temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False))
     return [file.relative_to(figures_dir()).as_posix() for file in files.values()]
+
+
+def files_of(plan: Experiment) -> list[Path]:
+    """What `save` wrote of a figure, as far as it is there."""
+    return sorted([*plan.folder.glob(f"{plan.stem}.*"), *plan.folder.glob(f"{plan.stem}_*.png")])
 
 
 def _provenance(result: Result) -> dict[str, object]:
@@ -77,7 +87,7 @@ def code_digest(package: Path = Path(__file__).parents[1]) -> str:
 def _run_record(run: Run) -> dict[str, object]:
     return {
         "id": run.id,
-        "sha256": sha256(runs_dir() / run.id / "run.json"),
+        "sha256": sums_of(run.id),
         "config": published(run.config.model_dump()),
         "data": run.data,
         "metrics": run.metrics,

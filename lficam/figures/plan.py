@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,8 @@ class Experiment:
     notebook: which makes it, in `notebooks/`; "" for a figure of the command line.
     caption: the supplement's, word for word, or what an extra figure shows.
     supplement_dataset: the data set that the supplement uses; `dataset` is what the profile takes for it.
-    methods, settings, seeds: each method is trained with the first `settings` of SETTINGS, each of these with so many seeds.
+    methods, trunks, settings, seeds: each method is trained on each trunk (the profile's when empty), with the first `settings` of
+        SETTINGS, each of these with so many seeds.
     shown: how many test images are in the picture. judged: how many its numbers are measured on, at most; 0 for
         all, or where maps are compared for those that a run keeps (`kept_maps`).
     images: how many there are to train and to test, where they are not at hand to be counted.
@@ -40,6 +42,7 @@ class Experiment:
     caption: str
     supplement_dataset: str = ""
     methods: tuple[str, ...] = ()
+    trunks: tuple[str, ...] = ()
     settings: int = 1
     seeds: int = 1
     shown: int = 0
@@ -110,7 +113,7 @@ class Experiment:
         if any(config.pretrained for config in configs):
             known = ", which may have seen these photographs" if dataset_info(self.dataset).from_imagenet else ""
             return f"weights of ImageNet{known}"
-        if len(configs) < 2:
+        if len(configs) < 2 or self.trunks:
             return ""
         return "initial weights" if len({config.seed for config in configs}) == 1 else "nothing"
 
@@ -120,26 +123,26 @@ class Experiment:
         return self.seeds > 1 or (self.settings > 1 and PROFILES[self.profile].own_seeds)
 
     def configs(self) -> list[RunConfig]:
-        """The trainings in order: for each method, each setting, each seed."""
+        """The trainings in order: for each method, each trunk, each setting, each seed."""
         profile = PROFILES[self.profile]
         changes = dict(profile.changes_for(self.name, self.supplement_dataset))
         if self.settings > 1:  # what is compared stays as the settings have it
             changes = {key: value for key, value in changes.items() if key not in Setting._fields}
+        trunks = self.trunks or (profile.trunks.get(self.supplement_dataset) or profile.trunks[""],)
         configs = []
-        for method in self.methods:
-            for k, setting in enumerate(SETTINGS[: self.settings]):
-                values = {
-                    "trunk": profile.trunks.get(self.supplement_dataset) or profile.trunks[""],
-                    "epochs": profile.epochs,
-                    "lr": round(setting.lr * profile.lr_factor, 10),
-                    "batch_size": round(setting.batch_size * profile.batch_factor),
-                    "weight_decay": setting.weight_decay,
-                    "precision": profile.precision,
-                    "seed": int(profile.own_seeds),
-                }
-                config = RunConfig(dataset=self.dataset, method=method, **(values | changes | dict(self.overrides)))
-                first = config.seed + k * profile.own_seeds
-                configs += [config.model_copy(update={"seed": first + n}) for n in range(self.seeds)]
+        for method, trunk, (k, setting) in product(self.methods, trunks, enumerate(SETTINGS[: self.settings])):
+            values = {
+                "trunk": trunk,
+                "epochs": profile.epochs,
+                "lr": round(setting.lr * profile.lr_factor, 10),
+                "batch_size": round(setting.batch_size * profile.batch_factor),
+                "weight_decay": setting.weight_decay,
+                "precision": profile.precision,
+                "seed": int(profile.own_seeds),
+            }
+            config = RunConfig(dataset=self.dataset, method=method, **(values | changes | dict(self.overrides)))
+            first = config.seed + k * profile.own_seeds
+            configs += [config.model_copy(update={"seed": first + n}) for n in range(self.seeds)]
         return configs
 
     def trainings(self) -> "pd.DataFrame":

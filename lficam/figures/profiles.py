@@ -90,6 +90,7 @@ PROFILES = {
             "catdog": _FROM_NOTHING | {"epochs": 50},
             "cifar10": {},
             "cifar100": {},  # 32 pixels already
+            "extra9": {"image_size": 64},  # a customised trunk has the stem that it has
             "": _FROM_NOTHING,
         },
         judged={"extra4": 200},

@@ -73,10 +73,9 @@ def settings_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result
     return Result(experiment, drawing, settings.table, settings.verdicts, tuple(runs), remarks=settings.remarks)
 
 
-def pair_matrix_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
+def pair_matrices(experiment: Experiment, settings: Settings) -> Result:
     """The same heat maps, with a table of one row a pair."""
-    methods = {method: models_of(method, runs) for method in experiment.methods}
-    drawing = _matrices(experiment, methods, {method: _pairs(models) for method, models in methods.items()})
+    drawing = _matrices(experiment, settings.methods, settings.pairs)
     tables = []
     for title, matrix in drawing.methods.items():
         a, b = torch.triu_indices(len(matrix), len(matrix), 1)

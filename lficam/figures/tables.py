@@ -21,6 +21,14 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return text
 
 
+def in_parts(table: pd.DataFrame, names: int, columns: int) -> list[pd.DataFrame]:
+    """A table in several of at most so many columns, each with its first `names` columns, which name the rows."""
+    rest, room = list(table)[names:], max(columns - names, 1)
+    count = max(-(-len(rest) // room), 1)
+    size = -(-len(rest) // count)  # parts about equally wide
+    return [table[[*list(table)[:names], *rest[k * size : (k + 1) * size]]] for k in range(count)]
+
+
 def markdown(table: pd.DataFrame) -> str:
     """The same table in Markdown."""
     table = readable(table)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lficam.errors import InputError
 from lficam.model.cam import Explanation, normalize_map
-from lficam.model.features import count_features
+from lficam.model.features import check_network, count_features
 from lficam.model.initialization import initialize
 from lficam.model.saving import Savable
 
@@ -58,6 +58,7 @@ class ABN(nn.Module, Savable, paper_url="https://arxiv.org/abs/1812.10025"):
 
     def __init__(self, trunk: nn.Module, num_features: int | None = None, num_classes: int = 1000):
         super().__init__()
+        check_network(trunk, num_classes)
         if not isinstance(trunk, nn.Sequential) or len(trunk) < 2:
             raise InputError(
                 f"ABN splits its trunk before the last stage, so it needs an nn.Sequential of at least two stages; got "

@@ -72,10 +72,10 @@ def mean_feature_map(features: Tensor) -> Tensor:
 
 
 def check_maps(*batches: Tensor) -> None:
-    """Raises InputError unless all are maps (N, 1, h, w) of one shape with finite values."""
+    """Raises InputError unless all are maps (N, 1, h, w) of one shape, none of them 0, with finite values."""
     shapes = [tuple(batch.shape) for batch in batches]
-    if len(set(shapes)) > 1 or len(shapes[0]) != 4 or shapes[0][1] != 1:
-        raise InputError(f"expected maps (N, 1, h, w) of one shape, got {' and '.join(map(str, shapes))}")
+    if len(set(shapes)) != 1 or len(shapes[0]) != 4 or shapes[0][1] != 1 or 0 in shapes[0]:
+        raise InputError(f"expected maps (N, 1, h, w) of one shape, got {' and '.join(map(str, shapes)) or 'none'}")
     for batch in batches:
         if (bad := ~torch.isfinite(batch).flatten(1).all(1)).any():
             raise InputError(f"map {int(bad.int().argmax())} of the batch holds NaN or infinity: expected values in [0, 1]")
@@ -85,5 +85,10 @@ def resize_map(cam: Tensor, size: tuple[int, int]) -> Tensor:
     """Bring (N, 1, u, v) to `size` = (h, w), bilinearly, and normalise: the form in which maps are shown and compared.
 
     Normalised before as well, which changes nothing but keeps the rounding of a constant map from becoming a pattern.
+    Raises InputError for something else than maps, or sides that are not 1 or more.
     """
+    if cam.ndim != 4 or 0 in cam.shape[1:]:
+        raise InputError(f"expected maps (N, 1, u, v), got {tuple(cam.shape)}")
+    if len(size) != 2 or min(size) < 1:
+        raise InputError(f"size={size}: expected (h, w), each 1 or more")
     return normalize_map(F.interpolate(normalize_map(cam.float()), size=size, mode="bilinear", align_corners=False))

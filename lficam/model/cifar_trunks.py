@@ -4,7 +4,8 @@
   depth 44 on, as in the LFI-CAM release.
 - `cifar_seresnet<6n+2>`: the same blocks with squeeze and excitation, reduction 16. Hu et al., "Squeeze-and-Excitation
   Networks", CVPR 2018.
-- `cifar_resnext<9n+2>_<groups>x<width>d`: Xie et al., "Aggregated Residual Transformations", CVPR 2017, section 5.3.
+- `cifar_resnext<9n+2>_<groups>x<width>d`: Xie et al., "Aggregated Residual Transformations", CVPR 2017, section 5.3. Its stem has
+  64 channels and K is 1024; with `_<c>c` behind the name, c and 16 c.
 - `cifar_wrn<6n+4>_<k>`: Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016; blocks with pre-activation, no dropout.
 - `cifar_densenet<6n+4>_<growth>`: DenseNet-BC of Huang et al., "Densely Connected Convolutional Networks", CVPR 2017;
   compression 1/2, bottleneck 4 x growth, no dropout.
@@ -102,7 +103,7 @@ def _bottleneck(channels_in: int, width: int, channels_out: int, stride: int, gr
 
 
 def _squeeze_excitation(channels: int) -> nn.Module:
-    from torchvision.ops import SqueezeExcitation  # late: it costs a second, and the embedded figures never need it
+    from torchvision.ops import SqueezeExcitation  # late: it costs a second, and few of the embedded figures need it
 
     return SqueezeExcitation(channels, max(1, channels // 16))
 
@@ -139,13 +140,13 @@ def _seresnet(stem_stride: int, blocks: int) -> nn.Sequential:
     return _resnet(stem_stride, blocks, excite=True)
 
 
-def _resnext(stem_stride: int, blocks: int, groups: int, group_width: int) -> nn.Sequential:
+def _resnext(stem_stride: int, blocks: int, groups: int, group_width: int, first: int = 64) -> nn.Sequential:
     def build(channels: int, width: int, stride: int) -> tuple[nn.Module, int]:
-        inner = groups * group_width * (width // 64)  # the groups are as many in every stage, and twice as wide in the next
+        inner = groups * group_width * (width // first)  # the groups are as many in every stage, and twice as wide in the next
         return _residual(_bottleneck(channels, inner, width * 4, stride, groups), channels, width * 4, stride), width * 4
 
-    stem = nn.Sequential(*_conv_bn(3, 64, 3, stem_stride), nn.ReLU())
-    return _stack(stem, 64, (64, 128, 256), blocks, build)
+    stem = nn.Sequential(*_conv_bn(3, first, 3, stem_stride), nn.ReLU())
+    return _stack(stem, first, (first, 2 * first, 4 * first), blocks, build)
 
 
 def _wide_resnet(stem_stride: int, blocks: int, widening: int) -> nn.Sequential:
@@ -196,6 +197,9 @@ _FAMILIES = {
     "cifar_resnet<6n+2>": _Family(rf"cifar_resnet{_NUMBER}", 6, 2, _resnet),
     "cifar_seresnet<6n+2>": _Family(rf"cifar_seresnet{_NUMBER}", 6, 2, _seresnet),
     "cifar_resnext<9n+2>_<groups>x<width>d": _Family(rf"cifar_resnext{_NUMBER}_{_NUMBER}x{_NUMBER}d", 9, 2, _resnext),
+    "cifar_resnext<9n+2>_<groups>x<width>d_<c>c": _Family(
+        rf"cifar_resnext{_NUMBER}_{_NUMBER}x{_NUMBER}d_{_NUMBER}c", 9, 2, _resnext
+    ),
     "cifar_wrn<6n+4>_<k>": _Family(rf"cifar_wrn{_NUMBER}_{_NUMBER}", 6, 4, _wide_resnet),
     "cifar_densenet<6n+4>_<growth>": _Family(rf"cifar_densenet{_NUMBER}_{_NUMBER}", 6, 4, _densenet),
 }

@@ -11,6 +11,14 @@ from lficam.errors import InputError
 PROBES = (64, 96)
 
 
+def check_network(trunk: Any, num_classes: Any) -> None:
+    """Raise InputError unless it can be a trunk, and a number of classes."""
+    if not isinstance(trunk, nn.Module):
+        raise InputError(f"trunk={trunk!r}: expected a module, such as lficam.trunk('resnet18')")
+    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
+        raise InputError(f"num_classes={num_classes!r}: expected a whole number, 1 or more")
+
+
 def count_features(trunk: nn.Module) -> int:
     """K of a trunk, image (N, c, h, w) -> features (N, K, u, v), found by two forward passes in evaluation mode.
 

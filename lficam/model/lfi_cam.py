@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lficam.errors import InputError
 from lficam.model.cam import Explanation, class_activation_map, normalize_channels
-from lficam.model.features import check_features, count_features
+from lficam.model.features import check_features, check_network, count_features
 from lficam.model.initialization import initialize
 from lficam.model.saving import Savable
 
@@ -52,6 +53,9 @@ class LFICAM(nn.Module, Savable, paper_url="https://arxiv.org/abs/2105.00937"):
 
     def __init__(self, trunk: nn.Module, num_features: int | None = None, num_classes: int = 1000, fin: bool = True):
         super().__init__()
+        check_network(trunk, num_classes)
+        if not isinstance(fin, bool):
+            raise InputError(f"fin={fin!r}: expected True, or False for equal importance of all channels")
         num_features = num_features or count_features(trunk)
         self.trunk = trunk
         self.fin = FeatureImportanceNetwork(num_features) if fin else None

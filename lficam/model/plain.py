@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lficam.model.cam import Explanation, normalize_map
-from lficam.model.features import check_features, count_features
+from lficam.model.features import check_features, check_network, count_features
 from lficam.model.saving import Savable
 
 
@@ -25,6 +25,7 @@ class Plain(nn.Module, Savable, paper_url="https://arxiv.org/abs/1512.04150"):
 
     def __init__(self, trunk: nn.Module, num_features: int | None = None, num_classes: int = 1000):
         super().__init__()
+        check_network(trunk, num_classes)
         self.num_features = num_features or count_features(trunk)
         self.trunk = trunk
         self.fc = nn.Linear(self.num_features, num_classes)

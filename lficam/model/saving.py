@@ -4,6 +4,7 @@ A saved model is a folder with `config.json` (how to build the model, what it ta
 (its weights) and a card, `README.md`. No pickle is read.
 """
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import shorten
@@ -19,11 +20,13 @@ from lficam.errors import InputError
 from lficam.model.bundled import BUNDLED, bundled
 from lficam.model.metadata import Metadata
 from lficam.model.trunks import trunk as build_trunk
+from lficam.sums import check_sums
 
 # A trunk is written as the spec that `lficam.trunk` attached to it, and stays a spec until `_from_pretrained` knows
 # whether the user passed a module of their own instead.
 _TRUNK_CODER = (lambda module: getattr(module, "spec", None), lambda spec: spec)
 
+FILES = ("config.json", "model.safetensors")  # without which there is no model
 _CARD = Path(__file__).with_name("model_card.jinja").read_text()
 
 
@@ -80,9 +83,11 @@ class Savable(PyTorchModelHubMixin):
         name = str(bundled(str(pretrained_model_name_or_path)) or pretrained_model_name_or_path)
         folder = Path(name)
         if folder.is_dir():
-            missing = [file for file in ("config.json", "model.safetensors") if not (folder / file).is_file()]
+            missing = [file for file in FILES if not (folder / file).is_file()]
             if missing:
                 raise InputError(f"{folder} has no {' and no '.join(missing)}: expected a folder written by save_pretrained")
+            check_sums(folder, *FILES, advice="get or train it again")
+            cls._check_config(folder / "config.json")
         elif isinstance(pretrained_model_name_or_path, Path) or not is_hub_name(name):
             raise InputError(
                 f"no model at {name!r}: expected a folder written by save_pretrained, owner/name on the hub, or one that comes "
@@ -94,6 +99,26 @@ class Savable(PyTorchModelHubMixin):
             why = shorten(str(error), 200)
             advice = "check the name and the connection, or pass the folder of a saved model"
             raise InputError(f"{name} could not be fetched from the hub ({why}): {advice}") from error
+
+    @classmethod
+    def _check_config(cls, file: Path) -> None:
+        """Raise InputError unless it holds what `save_pretrained` writes."""
+        try:
+            config = json.loads(file.read_text())
+        except ValueError as error:  # no text, no JSON
+            raise InputError(f"{file} is damaged ({type(error).__name__}): expected what save_pretrained wrote") from error
+        if not isinstance(config, dict):
+            raise InputError(f"{file} holds a {type(config).__name__}: expected an object, as save_pretrained wrote it")
+        classes = Savable.__subclasses__() if cls is Savable else [cls]
+        known = {
+            "architecture",
+            *Metadata.__dataclass_fields__,
+            *(name for one in classes for name in one._hub_mixin_init_parameters),
+        }
+        if unknown := sorted(config.keys() - known):
+            raise InputError(f"{file} has an unknown key {unknown[0]!r}: expected {', '.join(sorted(known))}")
+        if not isinstance(config.get("trunk"), dict | None):
+            raise InputError(f"{file} has the trunk {config['trunk']!r}: expected an object with its name")
 
     @classmethod
     def _from_pretrained(
@@ -127,6 +152,8 @@ class Savable(PyTorchModelHubMixin):
                 raise InputError(f"{model_id} has no model.safetensors on the hub; other formats are not loaded") from error
         model = cls(**options)
         load_model(model, weights, strict=True, device=map_location)
+        if not all(value.isfinite().all() for value in model.state_dict().values() if value.is_floating_point()):
+            raise InputError(f"{model_id} has weights that are NaN or infinite: get or train it again")
         if "classes" in config:
             model.metadata = Metadata(**{key: config[key] for key in Metadata.__dataclass_fields__ if key in config})
         return model.eval()

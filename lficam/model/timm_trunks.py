@@ -27,7 +27,7 @@ CHECKED_AT = 64  # pixels of the image on which a chain of stages is compared wi
 @functools.cache
 def timm_names() -> dict[str, str]:
     """Every name that `timm_trunk` can build, and its module of timm where that is in `_SPLIT`, else "". Builds nothing."""
-    import timm  # late: it costs a second, and the embedded figures never need it
+    import timm  # late: it costs a second, and few of the embedded figures need it
 
     split = {name: module for module in _SPLIT for name in timm.list_models(module=module)}
     return dict.fromkeys(timm.list_models(), "") | split

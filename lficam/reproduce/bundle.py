@@ -27,6 +27,7 @@ from lficam.model.methods import METHODS, load_pretrained
 from lficam.paths import atomic_folder
 from lficam.provenance import hardware
 from lficam.reproduce.results import published_record
+from lficam.sums import write_sums
 from lficam.training.bundled_runs import BundledRun, bundled_run
 from lficam.training.config import RunConfig
 from lficam.training.explain import Explained, explain_samples
@@ -72,6 +73,7 @@ def make_models(recipe: RunConfig = RECIPE, folder: Path = FOLDER) -> None:
             run.model.metadata = replace(run.model.metadata, unsure_below=measured["unsure_below"])
             _write_model(run, target, card_of(run, measured))
             (target / "measured.json").write_text(json.dumps(measured, indent=1) + "\n")
+            write_sums(target)
 
 
 def measure_model(run: Run, folder: Path, test: Split) -> dict[str, float]:

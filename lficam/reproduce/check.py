@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from lficam.figures.any_trunk import judge_trunks
 from lficam.figures.architecture import architecture_figure
 from lficam.figures.chance import chance_figure
 from lficam.figures.class_dependence import judge_two_objects
@@ -42,6 +43,7 @@ FROM_VALUES: Mapping[str, Callable[[Measured], Judged]] = {
     "fig3": judge_explanations,
     "fig4": judge_explanations,
     "extra6": judge_two_objects,
+    "extra9": judge_trunks,
 }
 CHARTS: Mapping[str, Callable[[Experiment, Measured, Sequence[RunRecord]], Result]] = {
     "extra4": faithfulness_chart,

@@ -1,6 +1,7 @@
 """The report as data: what became of every claim, then every figure, from the files that are there."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ class Figure:
 
     label: such as "Figure 1". source: its data and profile. made: with which versions, hardware and trainings.
     remarks: what came out beside the verdicts, in sentences without their full stop.
-    current: whether this version of the library made it. picture, record: its PNG and its JSON, beside the report.
+    current: whether this version of the library made it. pictures: its PNG, and those beside it. record: its JSON.
     """
 
     label: str
@@ -65,7 +66,7 @@ class Figure:
     verdicts: Sequence[Verdict]
     made: str
     current: bool
-    picture: Path
+    pictures: Sequence[Path]
     record: Path
     remarks: Sequence[str] = ()
 
@@ -132,8 +133,15 @@ def gather(folder: Path, profile: str, suffixes: Sequence[str] = SUFFIXES) -> Re
         label = name.replace("table", "Table ").replace("fig", "Figure ").replace("extra", "Extra figure ")
         file = folder / f"{plan.stem}.json"
         whole = all(file.with_suffix(suffix).is_file() for suffix in suffixes)
-        figures[f"{label}. {plan.title}"] = _figure(label, file) if whole else None
-        configs += [run["config"] for run in json.loads(file.read_text())["runs"] if "config" in run] if whole else []
+        try:
+            figure = _figure(label, file) if whole else None
+            configs += [run["config"] for run in json.loads(file.read_text())["runs"] if "config" in run] if whole else []
+        except (ValueError, KeyError, TypeError) as error:  # no JSON and no CSV are ValueErrors
+            print(
+                f"lficam: {file} or its table is damaged ({type(error).__name__}): `lficam figures` makes it anew", file=sys.stderr
+            )
+            figure = None
+        figures[f"{label}. {plan.title}"] = figure
     if not any(figures.values()):
         raise InputError(f"there is no figure in {folder}: `lficam figures` makes them")
     return Report(f"LFI-CAM's supplementary material, {profile} profile", figures, scope_of(configs))
@@ -163,7 +171,7 @@ def figure_of(result: Result, label: str, picture: Path, record: Path) -> Figure
         remarks=result.remarks,
         made=_made({"environment": result.runs[0].environment, "runs": runs, "training_seconds": seconds}),
         current=True,
-        picture=picture,
+        pictures=[picture],
         record=record,
     )
 
@@ -180,7 +188,7 @@ def _figure(label: str, file: Path) -> Figure:
         remarks=record.get("remarks", []),
         made=_made(record),
         current=record["code"] == code_digest(),
-        picture=file.with_suffix(".png"),
+        pictures=[file.with_suffix(".png"), *sorted(file.parent.glob(f"{file.stem}_*.png"))],
         record=file,
     )
 

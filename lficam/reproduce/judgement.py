@@ -14,13 +14,13 @@ from lficam.figures.class_dependence import measure_two_objects, two_objects_cha
 from lficam.figures.experiments import COMPARISON, EXPERIMENTS
 from lficam.figures.fin_worth import importance_chart, measure_importance
 from lficam.figures.folds import folds_figure, in_folds
-from lficam.figures.grid import DPI
 from lficam.figures.hidden_pixels import faithfulness_chart, measure_faithfulness
 from lficam.figures.learning import learning_figure
 from lficam.figures.measured import SUFFIX as VALUES
 from lficam.figures.measured import Measured
 from lficam.figures.new_weights import measure_sanity, sanity_chart
 from lficam.figures.on_object import objects_figure
+from lficam.figures.page import DPI
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.settings import settings_figure
@@ -73,14 +73,14 @@ def measure(stem: str, profile: str, folder: Path) -> None:
     """Measure what a figure of `MEASURED` needs, unless it lies in the folder; trains what the store lacks of its runs."""
     plan, measured_of, _ = MEASURED[stem]
     experiment, file = replace(plan, profile=profile), folder / f"{stem}{VALUES}"
-    if _measured(file, experiment) is None:
+    if _measured(file, {config.run_id() for config in experiment.configs()}) is None:
         measured_of(experiment, experiment.runs()).save(file)
 
 
-def _measured(file: Path, experiment: Experiment) -> Measured | None:
-    """What was measured of the runs of an experiment; None if nothing was, or of other runs."""
+def _measured(file: Path, runs: set[str]) -> Measured | None:
+    """What was measured of these runs, or of some of them; None if nothing was, or of others too."""
     measured = Measured.load(file) if file.is_file() else None
-    return measured if measured and set(measured.runs) <= {config.run_id() for config in experiment.configs()} else None
+    return measured if measured and set(measured.runs) <= runs else None
 
 
 def judge_trainings(folder: Path, profile: str) -> Iterator[Result]:
@@ -98,8 +98,8 @@ def judge_trainings(folder: Path, profile: str) -> Iterator[Result]:
     for stem, (plan, _, draw) in MEASURED.items():
         experiment = replace(plan, stem=stem, profile=profile, images=images)
         runs = [by_config[config] for config in experiment.configs() if config in by_config]
-        measured = _measured(folder / f"{stem}{VALUES}", experiment)
-        if measured and set(measured.runs) <= {run.id for run in runs}:
+        measured = _measured(folder / f"{stem}{VALUES}", {run.id for run in runs})
+        if measured:
             yield draw(experiment, measured, runs)
 
 

@@ -2,20 +2,22 @@
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from lficam.errors import InputError, MissingDataError
 from lficam.figures.experiments import EXPERIMENTS, experiment
-from lficam.figures.outputs import MEASURED, SUFFIXES, code_digest
+from lficam.figures.outputs import code_digest, files_of
 from lficam.figures.plan import Experiment
-from lficam.paths import figures_dir, lock, notebooks_dir, runs_dir
+from lficam.paths import atomic_file, figures_dir, lock, notebooks_dir, runs_dir
 from lficam.provenance import sha256
 from lficam.reproduce.report import write_report
-from lficam.training.runs import fit_missing, unfinished
+from lficam.training.runs import damaged, fit_missing, sums_of, unfinished
 
 # On every start a kernel warns that it talks over TCP, on every end that it was interrupted; what fails shows in the notebook.
 QUIET = {"extra_arguments": ["--IPKernelApp.log_level=50"]}
@@ -63,18 +65,27 @@ def make_figures(
     if not plans:
         return outcome
     folder = plans[0].folder
+    needed = {plan.name: {config.run_id(): config for config in plan.configs()} for plan in plans}
+    if folder.is_dir() and not os.access(folder, os.W_OK) and all(is_current(plan, needed[plan.name]) for plan in plans):
+        outcome.kept, outcome.report = (
+            [plan.name for plan in plans],
+            folder / "REPORT.md",
+        )  # where nothing can be written, nor need be
+        return outcome
     with lock(
         figures_dir(), folder.name, busy=f"another process is making the figures in {folder}: wait for it to end", wait=False
     ):
-        needed = {plan.name: {config.run_id(): config for config in plan.configs()} for plan in plans}
         configs = {id: config for runs in needed.values() for id, config in runs.items()}
         if fresh:
             _remove(plans, configs)
+        for stale in folder.rglob(".*.*.*"):  # half-written by a process that was killed
+            stale.unlink()
         with_epochs = {id for plan in plans if plan.own_starts for id in needed[plan.name]}
         untrained = {}
         for epochs in (True, False):
             if wanted := [config for id, config in configs.items() if (id in with_epochs) is epochs]:
                 untrained |= fit_missing(wanted, jobs, epochs)
+        untrained |= damaged(configs)
         for stem in dict.fromkeys(plan.notebook for plan in plans):
             _make([plan for plan in plans if plan.notebook == stem], needed, untrained, outcome)
         if outcome.made or outcome.kept:
@@ -104,9 +115,10 @@ def _make(
     elif all(is_current(plan, needed[plan.name]) for plan in plans):
         outcome.kept += names
     else:
+        before = {plan.name: _version(plan) for plan in plans}
         error = _execute(plans)
         for plan in plans:
-            if error and not plan.file(".json").is_file():  # saved before another one failed
+            if error and _version(plan) == before[plan.name]:  # others were saved before one failed
                 outcome.failed[plan.name] = error
             else:
                 outcome.made.append(plan.name)
@@ -129,14 +141,23 @@ def is_current(plan: Experiment, run_ids: Iterable[str]) -> bool:
     """
     if not plan.file(".json").is_file() or not executed(plan).is_file():
         return False
-    record = json.loads(plan.file(".json").read_text())
+    try:
+        record, cells = json.loads(plan.file(".json").read_text()), _cells(executed(plan))
+    except (ValueError, KeyError, TypeError):  # half-written, or damaged
+        return False
     return (
         record["code"] == code_digest()
         and record.get("objects") == plan.objects
-        and [run["sha256"] for run in record["runs"]] == [sha256(runs_dir() / id / "run.json") for id in run_ids]
+        and [run["sha256"] for run in record["runs"]] == [sums_of(id) for id in run_ids]
         and all((file := plan.folder / name).is_file() and sha256(file) == sha for name, sha in record["sha256"].items())
-        and _cells(notebook(plan)) == _cells(executed(plan))
+        and _cells(notebook(plan)) == cells
     )
+
+
+def _version(plan: Experiment) -> int | None:
+    """Tells a figure that has been saved again from the older one; None if there is none."""
+    file = plan.file(".json")  # written last
+    return file.stat().st_mtime_ns if file.is_file() else None
 
 
 def _cells(file: Path) -> list[str]:
@@ -156,15 +177,25 @@ def _execute(plans: Sequence[Experiment]) -> str | None:
     target.parent.mkdir(parents=True, exist_ok=True)
     print(f"{', '.join(plan.name for plan in plans)}: notebooks/{source.name}", flush=True)
     parameters = {"profile": plan.profile, "overrides": dict(plan.overrides)}
-    for plan in plans:
-        plan.file(".json").unlink(missing_ok=True)  # written last: a figure without it is not whole, should this be interrupted
-    try:
-        papermill.execute_notebook(source, target, parameters, kernel_name="python3", progress_bar=False, **QUIET)
-    except papermill.PapermillExecutionError as error:
-        return f"notebooks/{source.name}, In [{error.exec_count}]: {error.ename}: {error.evalue} (traceback in {target})"
-    except DeadKernelError:
-        return f"notebooks/{source.name}: its kernel died, most likely for want of memory"
-    return None
+    failed = None
+    with atomic_file(target) as temporary:  # papermill writes it again after every cell
+        try:
+            papermill.execute_notebook(source, temporary, parameters, kernel_name="python3", progress_bar=False, **QUIET)
+        except papermill.PapermillExecutionError as error:
+            failed = f"notebooks/{source.name}, In [{error.exec_count}]: {error.ename}: {error.evalue} (traceback in {target})"
+        except DeadKernelError:
+            failed = f"notebooks/{source.name}: its kernel died, by Ctrl-C or for want of memory: the same command goes on"
+        _without_folders(temporary, source.name, target.name)
+    return failed
+
+
+def _without_folders(file: Path, source: str, target: str) -> None:
+    """Take this machine's folders out of what papermill says of itself in an executed notebook."""
+    import nbformat
+
+    content = nbformat.read(file, as_version=4)
+    content.metadata["papermill"] |= {"input_path": source, "output_path": target}
+    nbformat.write(content, file)
 
 
 def _remove(plans: Sequence[Experiment], run_ids: Iterable[str]) -> None:
@@ -172,6 +203,5 @@ def _remove(plans: Sequence[Experiment], run_ids: Iterable[str]) -> None:
         with lock(runs_dir(), id, busy=f"waiting for the process that trains {id}", wait=True):
             shutil.rmtree(runs_dir() / id, ignore_errors=True)
             shutil.rmtree(unfinished(id), ignore_errors=True)
-    for plan in plans:
-        for suffix in (*SUFFIXES, MEASURED):
-            plan.file(suffix).unlink(missing_ok=True)
+    for file in chain.from_iterable(map(files_of, plans)):
+        file.unlink()

@@ -13,6 +13,7 @@ from lficam.errors import InputError
 from lficam.model.bundled import BUNDLED, bundled
 from lficam.model.metadata import Metadata
 from lficam.model.methods import load_pretrained
+from lficam.sums import check_sums
 from lficam.training.kept_maps import with_averaged_norms
 from lficam.training.runs import Run, RunRecord, record_of
 
@@ -61,4 +62,5 @@ def bundled_record(name: str) -> RunRecord:
         raise InputError(f"no model {name!r} comes with the package: expected one of {', '.join(BUNDLED)}")
     if (folder := bundled(name)) is None:
         raise InputError(f"{name} has not been made in this checkout: `make model` makes it; or name a run with --run")
+    check_sums(folder, "run.json", advice="install the package again")
     return record_of(name, json.loads((folder / "run.json").read_text()))

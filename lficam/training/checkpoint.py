@@ -1,10 +1,14 @@
 """A training's state after an epoch, so that an interrupted one goes on from there: `state.safetensors`, the history in its header.
 
 What is restored is everything that the next epoch depends on; on a CPU the resumed training gives the same bits as one that was
-never interrupted. It is a single file because a file is replaced in one step; a folder is removed first.
+never interrupted. It is a single file because a file is replaced in one step; a folder is removed first. The checkpoint before it
+stays beside it, for the day on which it turns out to be damaged: a checksum in the header says so.
 """
 
+import hashlib
 import json
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +22,8 @@ from lficam.paths import atomic_file
 
 Record = dict[str, float]  # what `loop.train` says of an epoch
 
+LATEST, BEFORE, DAMAGED = "state.safetensors", "before.safetensors", "damaged.safetensors"
+
 
 def save_checkpoint(
     folder: Path,
@@ -27,9 +33,10 @@ def save_checkpoint(
     history: list[Record],
     kept: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write the state after `len(history)` epochs; an older one is replaced only when this one is whole.
+    """Write the state after `len(history)` epochs; the one before it is kept, an older one replaced only when this one is whole.
 
     kept: what else the training has gathered and must have again.
+    Raises OSError if it cannot be written.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for i, state in optimizer.state_dict()["state"].items():
@@ -38,8 +45,14 @@ def save_checkpoint(
     tensors |= {f"kept.{name}": tensor for name, tensor in (kept or {}).items()}
     # Copies, since safetensors refuses tensors that share memory, as those of a layer that is used twice do.
     tensors = {name: tensor.to("cpu", memory_format=torch.contiguous_format, copy=True) for name, tensor in tensors.items()}
-    with atomic_file(folder / "state.safetensors") as temporary:
-        save_file(tensors, temporary, {"history": json.dumps(history)})
+    about = {"about": json.dumps({"history": history, "sha256": _checksum(tensors, history)})}
+    with atomic_file(folder / LATEST) as temporary:
+        try:
+            save_file(tensors, temporary, about)
+        except SafetensorError as error:  # of a full disk, too
+            raise OSError(f"cannot write {folder / LATEST} ({error})") from error
+        if (folder / LATEST).is_file():
+            os.replace(folder / LATEST, folder / BEFORE)
 
 
 def load_checkpoint(
@@ -49,24 +62,19 @@ def load_checkpoint(
     generator: torch.Generator,
     kept: dict[str, Tensor] | None = None,
 ) -> list[Record]:
-    """Restore the state in place and return the history so far; does nothing and returns [] if there is none.
+    """Restore the latest state that is whole, in place, and return the history so far; [] where there is none.
 
     kept: filled with what was kept. A checkpoint that has kept nothing, since an older version wrote it, is as none.
 
-    Raises InputError, before anything is restored, if the file is damaged or another model's.
+    A damaged one is set aside, and said so. Raises InputError, before anything is restored, if it is another model's.
     """
-    file = folder / "state.safetensors"
-    if not file.is_file():
+    found = _latest(folder)
+    if found is None:
         return []
-    try:
-        tensors = load_file(file)
-        with safe_open(file, "pt") as header:
-            history = json.loads(header.metadata()["history"])
-    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(_refused(folder, f"is damaged ({type(error).__name__})")) from error
+    tensors, history = found
     weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
     if _shapes(weights) != _shapes(model.state_dict()):
-        raise InputError(_refused(folder, "is of another model"))
+        raise InputError(f"the unfinished training in {folder} is of another model: remove this folder, and it starts anew")
     if kept is not None:
         kept |= {name.removeprefix("kept."): tensor for name, tensor in tensors.items() if name.startswith("kept.")}
         if not kept:
@@ -85,5 +93,35 @@ def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in tensors.items()}
 
 
-def _refused(folder: Path, why: str) -> str:
-    return f"the unfinished training in {folder} {why}: remove this folder, and it starts anew"
+def _latest(folder: Path) -> tuple[dict[str, Tensor], list[Record]] | None:
+    """Tensors and history of the latest checkpoint that is whole; None if there is none."""
+    for name in (LATEST, BEFORE):
+        if not (folder / name).is_file():
+            continue
+        try:
+            return _read(folder / name)
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:  # no JSON is a ValueError
+            os.replace(folder / name, folder / DAMAGED)
+            words = "its training goes on from the checkpoint before, or from the beginning"
+            print(
+                f"{folder / name} is damaged ({error or type(error).__name__}) and set aside: {words}", file=sys.stderr, flush=True
+            )
+    return None
+
+
+def _read(file: Path) -> tuple[dict[str, Tensor], list[Record]]:
+    tensors = load_file(file)
+    with safe_open(file, "pt") as header:
+        about = json.loads(header.metadata()["about"])
+    if about["sha256"] != _checksum(tensors, about["history"]):
+        raise ValueError("its bytes have changed")
+    return tensors, about["history"]
+
+
+def _checksum(tensors: Mapping[str, Tensor], history: list[Record]) -> str:
+    """SHA-256 of the history, and of every tensor with its name."""
+    digest = hashlib.sha256(json.dumps(history).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -39,14 +39,15 @@ class RunConfig(BaseModel):
     dataset: str
     method: str = "lfi-cam"
     trunk: str = "resnet18"
-    epochs: int = Field(300, ge=1)
-    lr: float = Field(0.1, gt=0, allow_inf_nan=False)  # peak learning rate, see `schedule`
-    batch_size: int = Field(256, ge=2)  # images; a batch norm needs two
-    weight_decay: float = Field(1e-4, ge=0, allow_inf_nan=False)  # L2, on every parameter
-    seed: int = Field(0, ge=0)  # of the weights, the order of the images and their crops
+    # Upper bounds are far above what trains anything: beyond them numbers do not fit into what torch computes with.
+    epochs: int = Field(300, ge=1, le=100_000)
+    lr: float = Field(0.1, gt=0, le=1e30, allow_inf_nan=False)  # peak learning rate, see `schedule`
+    batch_size: int = Field(256, ge=2, le=1_000_000)  # images; a batch norm needs two
+    weight_decay: float = Field(1e-4, ge=0, le=1e30, allow_inf_nan=False)  # L2, on every parameter
+    seed: int = Field(0, ge=0, lt=2**32)  # of the weights, the order of the images and their crops
 
     data: str | None = None  # folder of the data set; <data folder>/<dataset> when left out. Not part of the id
-    image_size: int = Field(0, ge=8)  # pixels; the data set's own when left out
+    image_size: int = Field(0, ge=8, le=4096)  # pixels; the data set's own when left out
     augmentation: str = ""  # the data set's own when left out
     stem_stride: Literal[1, 2] = 1  # of the first convolution; when left out what makes 14x14 maps of 224 pixels
     pretrained: bool = False  # start from timm's ImageNet weights

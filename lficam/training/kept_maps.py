@@ -22,6 +22,7 @@ from lficam.metrics.localisation import localisation
 from lficam.model.devices import device_of
 from lficam.model.plain import Plain
 from lficam.paths import atomic_file
+from lficam.sums import check_sums
 from lficam.training.config import RunConfig
 from lficam.training.explain import Explained, explain_batches, explain_samples
 
@@ -114,6 +115,7 @@ def load_epochs(folder: Path) -> dict[int, Tensor]:
         raise InputError(
             f"{folder} has no maps of its epochs, since an older version stored it: remove it, and it is trained again"
         )
+    check_sums(folder, EPOCHS, advice="remove it, and it is trained again")
     return {
         int(epoch): as_maps(levels) for epoch, levels in sorted(load_file(folder / EPOCHS).items(), key=lambda item: int(item[0]))
     }
@@ -142,6 +144,7 @@ def load_maps(folder: Path, config: RunConfig) -> KeptMaps | None:
 
     if not (folder / MAPS).is_file():
         return None
+    check_sums(folder, MAPS, ANSWERS, advice="remove it, and it is trained again")
     with safe_open(folder / MAPS, "pt") as header:
         if (now := _objects_of(config)) and header.metadata()["objects"] != now:
             return None

@@ -5,6 +5,7 @@ the epoch that is best on the test images, which makes its test accuracy optimis
 """
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -114,7 +115,10 @@ def train(
         if snapshot:  # before the checkpoint, so that one that goes on from there has it
             snapshot(epoch, model)
         if checkpoint and time.perf_counter() - saved > CHECKPOINT_SECONDS:
-            save_checkpoint(checkpoint, objective, optimizer, generator, history, kept)
+            try:
+                save_checkpoint(checkpoint, objective, optimizer, generator, history, kept)
+            except OSError as error:  # a full disk: the training itself needs none
+                print(f"{error}: the training goes on without it", file=sys.stderr, flush=True)
             saved = time.perf_counter()
     return model.to("cpu", memory_format=torch.contiguous_format).eval(), history
 

@@ -6,7 +6,9 @@ beside them (`kept_maps`).
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from lficam.data.augmentation import normalize
@@ -29,12 +32,15 @@ from lficam.model.trunks import is_registered
 from lficam.model.weights import statistics_of
 from lficam.paths import atomic_folder, lock, runs_dir
 from lficam.progress import Progress
-from lficam.provenance import environment
+from lficam.provenance import environment, sha256
+from lficam.sums import SUMS, changed, check_sums, has_sums, write_sums
 from lficam.training.checkpoint import Record
 from lficam.training.config import RunConfig, describe
 from lficam.training.explain import BATCH, Explained, Trained, explain_batches, explain_samples
 from lficam.training.kept_maps import (
+    ANSWERS,
     EPOCH_IMAGES,
+    MAPS,
     EpochMaps,
     KeptMaps,
     as_levels,
@@ -49,6 +55,8 @@ from lficam.training.parallel import fit_in_workers
 from lficam.training.tracking import tracking
 
 UNTRAINED_SEED = 1000  # added to a run's own
+LONGEST_ID = 200  # letters: a file system has a limit as well
+REPAIR = "`lficam runs --repair` trains it again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +112,7 @@ class Run(RunRecord, Trained):
         with lock(runs_dir(), self.id, busy=f"waiting for the process that works on {self.id}", wait=True):
             if (found := load_maps(folder, self.config)) is None:
                 keep_maps(folder, self.model, self.dataset, self.config, self.explained)
+                write_sums(folder, (MAPS, ANSWERS))
                 found = load_maps(folder, self.config)
         return found
 
@@ -179,24 +188,24 @@ def fit_missing(configs: Sequence[RunConfig], jobs: int = 1, epochs: bool = Fals
     """Train what the store lacks; a run that cannot be trained does not keep the others from it.
 
     jobs: how many to train side by side, which pays where one does not fill the GPU. What was registered (`register_trunk`,
-        `register_dataset`) needs 1.
+        `register_dataset`) is known in this process alone, and is trained here one at a time when they are done.
     epochs: as for `fit_or_load_all`.
 
     Returns id -> InputError (data that cannot be read) or FloatingPointError (a loss that is not finite) of those.
     """
-    lacking = missing(configs, epochs)
+    wanted = {config.run_id(): config for config in configs}
+    lacking = {id: config for id, config in wanted.items() if _lacks(id, epochs)}
+    for id in wanted.keys() - lacking.keys():
+        _forget_state(id)
     fit = partial(_fit, epochs=epochs)
     if not lacking:
         return {}
-    registered = [f"trunk {config.trunk!r}" for config in lacking.values() if is_registered(config.trunk)]
-    registered += [f"data set {config.dataset!r}" for config in lacking.values() if is_registered_dataset(config.dataset)]
-    if jobs > 1 and registered:
-        raise InputError(f"jobs={jobs}: {registered[0]} is registered in this process alone, so train one at a time")
+    elsewhere = {id: config for id, config in lacking.items() if jobs > 1 and not _is_registered(config)}
     with Progress({id: config.epochs for id, config in lacking.items()}) as progress:
-        if jobs > 1:
-            return fit_in_workers(fit, lacking, jobs, progress.epoch)
-        failed = {}
+        failed = fit_in_workers(fit, elsewhere, jobs, progress.epoch) if elsewhere else {}
         for id, config in lacking.items():
+            if id in elsewhere:
+                continue
             progress.start(id)
             try:
                 fit(id, config, partial(progress.epoch, id))
@@ -207,6 +216,18 @@ def fit_missing(configs: Sequence[RunConfig], jobs: int = 1, epochs: bool = Fals
         return failed
 
 
+def _is_registered(config: RunConfig) -> bool:
+    return is_registered(config.trunk) or is_registered_dataset(config.dataset)
+
+
+def train_again(config: RunConfig) -> None:
+    """Train a run anew; the one that is stored stays until the new one takes its place. Raises what keeps it from being trained."""
+    id = config.run_id()
+    with Progress({id: config.epochs}) as progress:
+        progress.start(id)
+        _fit(id, config, partial(progress.epoch, id), again=True)
+
+
 def fit_elsewhere(configs: Sequence[RunConfig], on_epoch: Callable[[str, Record], None]) -> dict[str, Exception]:
     """As `fit_missing`, in one process beside this one, which stays free to answer; each epoch is reported as id and record."""
     return fit_in_workers(_fit, missing(configs), 1, on_epoch)
@@ -214,14 +235,34 @@ def fit_elsewhere(configs: Sequence[RunConfig], on_epoch: Callable[[str, Record]
 
 def missing(configs: Sequence[RunConfig], epochs: bool = False) -> dict[str, RunConfig]:
     """Id -> config of the runs that the store lacks. epochs: as for `fit_or_load_all`."""
-    return {
-        id: config for config in configs if not is_stored(id := config.run_id()) or (epochs and not has_epochs(runs_dir() / id))
-    }
+    return {id: config for config in configs if _lacks(id := config.run_id(), epochs)}
+
+
+def _lacks(id: str, epochs: bool) -> bool:
+    return not is_stored(id) or (epochs and not has_epochs(runs_dir() / id))
+
+
+def _forget_state(id: str) -> None:
+    """Remove the state of a training that was killed when its run was stored already; not while another process works on it."""
+    if unfinished(id).is_dir():
+        with suppress(InputError), lock(runs_dir(), id, busy="", wait=False):
+            shutil.rmtree(unfinished(id))
 
 
 def is_stored(id: str) -> bool:
     """Whether a run has been trained and stored."""
-    return Path(id).name == id and (runs_dir() / id / "run.json").is_file()
+    return Path(id).name == id and len(id) <= LONGEST_ID and (runs_dir() / id / "run.json").is_file()
+
+
+def damaged(ids: Iterable[str]) -> dict[str, InputError]:
+    """Id -> what has happened to its files, of those stored runs that are not as they were stored; reads all of their bytes."""
+    found = {id: changed(runs_dir() / id) for id in ids if is_stored(id)}
+    return {id: InputError(f"{runs_dir() / id}/{why}: {REPAIR}") for id, why in found.items() if why}
+
+
+def sums_of(id: str) -> str:
+    """Identifies the files of a stored run, its weights among them; "" for one without checksums."""
+    return sha256(runs_dir() / id / SUMS) if has_sums(runs_dir() / id) else ""
 
 
 def stored_ids() -> list[str]:
@@ -232,11 +273,22 @@ def stored_ids() -> list[str]:
 def load_run(id: str) -> Run:
     """Read a run from the store.
 
-    Raises InputError if there is no such run, or it was stored by another version of this library.
+    Raises InputError if there is no such run, it has been damaged, or it was stored by another version of this library.
     """
-    record = load_record(id)
-    with torch.random.fork_rng(devices=[]):  # its weights are drawn before they are replaced
-        model = METHODS[record.config.method].model.from_pretrained(runs_dir() / id)
+    record, folder = load_record(id), runs_dir() / id
+    if not has_sums(folder):
+        print(f"{id} was stored without checksums, by an older version: they are recorded now", file=sys.stderr, flush=True)
+        write_sums(folder)
+    try:
+        with torch.random.fork_rng(devices=[]):  # its weights are drawn before they are replaced
+            model = METHODS[record.config.method].model.from_pretrained(folder)
+    except InputError:
+        raise
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:  # no JSON is a ValueError
+        raise InputError(f"the model in {folder} is damaged or of another version ({type(error).__name__}): {REPAIR}") from error
+    if len(record.classes) != model.fc.out_features:
+        named = f"names {len(record.classes)} classes, its model has {model.fc.out_features}"
+        raise InputError(f"{folder / 'run.json'} is damaged: it {named}: {REPAIR}")
     model.metadata = record.metadata
     return Run(model=model, **vars(record))
 
@@ -246,6 +298,7 @@ def load_record(id: str) -> RunRecord:
     file = runs_dir() / id / "run.json"
     if not is_stored(id):
         raise InputError(f"no run {id!r} in {runs_dir()}: `lficam runs` lists those there are")
+    check_sums(file.parent, file.name, advice=REPAIR)
     try:
         return record_of(id, json.loads(file.read_text()))
     except (KeyError, TypeError, ValueError) as error:  # no text, no JSON, no such config are ValueErrors
@@ -256,11 +309,24 @@ def load_record(id: str) -> RunRecord:
         ) from error
 
 
+def recorded_config(id: str) -> RunConfig:
+    """What a stored run was trained with, whatever has happened to its other files. Raises InputError if its record is damaged."""
+    file = runs_dir() / id / "run.json"
+    try:
+        config = RunConfig(**json.loads(file.read_text())["config"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file} says no more what it was ({type(error).__name__}): remove {file.parent}") from error
+    if config.run_id() != id:
+        raise InputError(f"{file} is of another run, {config.run_id()}: remove {file.parent}")
+    return config
+
+
 def record_of(id: str, stored: Mapping[str, Any]) -> RunRecord:
     """A record as JSON has it. Raises KeyError, TypeError or ValueError if it is none."""
     read = dict(stored)
     read["config"] = RunConfig(**stored["config"])
-    read |= {key: tuple(stored[key]) for key in ("classes", "mean", "std")}  # JSON has lists only
+    read["classes"] = tuple(map(str, stored["classes"]))  # JSON has lists only
+    read |= {key: tuple(map(float, stored[key])) for key in ("mean", "std")}
     read["metrics"] = {key: float(stored["metrics"][key]) for key in ("test_accuracy", "train_accuracy", "seconds")}
     return RunRecord(id=id, **read)
 
@@ -270,16 +336,18 @@ def unfinished(id: str) -> Path:
     return runs_dir() / ".unfinished" / id
 
 
-def _fit(id: str, config: RunConfig, on_epoch: Callable[[Record], None], epochs: bool = False) -> None:
-    """Train and store one run, from where an interrupted training of it stopped."""
+def _fit(id: str, config: RunConfig, on_epoch: Callable[[Record], None], epochs: bool = False, again: bool = False) -> None:
+    """Train and store one run, from where an interrupted training of it stopped. again: even if it is stored."""
     with lock(runs_dir(), id, busy=f"waiting for the process that trains {id}", wait=True), tracking(id, config) as track:
-        if not missing([config], epochs):  # another process has trained it meanwhile
+        if not again and not missing([config], epochs):  # another process has trained it meanwhile
             return
 
         def epoch_ended(record: Record) -> None:
             on_epoch(record)
             track(record)
 
+        for stale in runs_dir().glob(f".{id}.*"):  # a process that was killed while it stored the run
+            shutil.rmtree(stale)
         memory = None
         try:
             _train_and_store(id, config, epoch_ended)
@@ -319,11 +387,15 @@ def _train_and_store(id: str, config: RunConfig, on_epoch: Callable[[Record], No
         "environment": environment(),
     }
     model.metadata = _metadata(config, dataset)
-    with atomic_folder(runs_dir() / id) as folder:
-        model.save_pretrained(folder)
-        keep_maps(folder, model, dataset, config, test)
-        epoch_maps.save(folder)
-        (folder / "run.json").write_text(json.dumps(record, indent=2))
+    try:
+        with atomic_folder(runs_dir() / id) as folder:
+            model.save_pretrained(folder)
+            keep_maps(folder, model, dataset, config, test)
+            epoch_maps.save(folder)
+            (folder / "run.json").write_text(json.dumps(record, indent=2))
+            write_sums(folder)
+    except SafetensorError as error:  # of a full disk, too
+        raise OSError(f"{id} cannot be stored ({error}): the next call goes on from its last checkpoint") from error
     shutil.rmtree(unfinished(id), ignore_errors=True)
 
 

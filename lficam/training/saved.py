@@ -1,5 +1,6 @@
 """Trained models by name: runs of the store, models of the package, and what `save_pretrained` wrote, wherever it lies."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def _id_of(name: str) -> str:
 
 def names_saved_model(name: str) -> bool:
     """Whether a name can be meant as a model of the package, a folder or a model on the hub."""
-    return name in BUNDLED or Path(name).is_dir() or is_hub_name(name)
+    return name in BUNDLED or os.path.isdir(name) or is_hub_name(name)  # where a name is too long, False
 
 
 def with_test_images(model: Trained) -> Run:

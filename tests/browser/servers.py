@@ -20,7 +20,7 @@ from urllib.request import urlopen
 
 from playwright.sync_api import Page
 
-from lficam.explorer.page import voila_command, voila_environment
+from lficam.explorer.server import voila_command, voila_environment
 from lficam.paths import repository
 
 NOTEBOOK = repository() / "notebooks" / "07_explorer.ipynb"

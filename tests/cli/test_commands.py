@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import command, file_of, set_options
+from helpers import command, file_of, flip_a_byte, set_options
 from PIL import Image
 
 from lficam.data.digits import RECIPES
@@ -22,6 +22,7 @@ from lficam.figures.experiments import experiment
 from lficam.paths import figures_dir, runs_dir
 from lficam.reproduce import notebooks
 from lficam.reproduce.notebooks import Outcome
+from lficam.sums import SUMS, has_sums
 from lficam.training.config import RunConfig
 from lficam.training.runs import fit_or_load_all, load_run
 
@@ -69,7 +70,7 @@ def test_options_can_be_repeated(lficam, monkeypatch):
 def test_figures_twice_is_up_to_date(lficam, outcome):
     done = lficam("figures")
     assert done.returncode == 0, done.stderr
-    made_together = "fig5, extra1, fig6, extra2, extra3, extra4, extra5, extra6, extra7, extra8"
+    made_together = "fig5, extra1, fig6, extra2, extra3, extra4, extra5, extra6, extra7, extra8, extra9"
     assert f"up to date: table1, fig1, fig2, fig3, fig4, {made_together}\n" in done.stdout
 
 
@@ -105,7 +106,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_run_does_not_hide_the_others(damage, lficam, outcome, tmp_path, monkeypatch):
     ids = sorted({config.run_id() for config in experiment("fig6").configs()})
-    shutil.copytree(runs_dir(), tmp_path / "runs", ignore=shutil.ignore_patterns("*.safetensors", ".*"))
+    shutil.copytree(runs_dir(), tmp_path / "runs", ignore=shutil.ignore_patterns("*.safetensors", ".*", SUMS))
     monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
     record = tmp_path / "runs" / ids[3] / "run.json"
     record.write_bytes(DAMAGES[damage](record.read_bytes()))
@@ -122,6 +123,42 @@ def test_a_damaged_run_does_not_hide_the_others(damage, lficam, outcome, tmp_pat
             assert said.startswith(" is damaged or of another version")
     assert set(ids) - {ids[3]} < set(states)
     assert all(re.search(r"test accuracy 0\.\d{3}$", line) for line in states.values())
+
+
+def test_runs_are_verified_and_repaired(lficam, few_digits, tmp_path):
+    """A flipped byte is named, and trained away: the same weights again."""
+    settings = ["--set", "epochs=1", "--set", "max_classes=2"]
+    configs = experiment("fig1", overrides={"epochs": 1, "max_classes": 2}).configs()
+    store, (first, second) = tmp_path / "runs", [run.id for run in fit_or_load_all(configs)]
+    assert lficam("runs", "--verify", *settings) == (0, "", "")
+    weights = (store / first / "model.safetensors").read_bytes()
+    flip_a_byte(store / first / "model.safetensors")
+    (store / second / "sha256.json").unlink()  # as an older version stored it
+    for _ in range(2):
+        done = lficam("runs", "--verify", *settings)
+        assert done.returncode == 1
+        assert done.stdout == f"{first}: model.safetensors has changed since it was stored\n"
+    assert has_sums(store / second)
+    done = lficam("figures", "--only", "1", *settings)
+    assert done.returncode == 2
+    assert f"{first}/model.safetensors has changed since it was stored: `lficam runs --repair` trains it again" in done.stderr
+    done = lficam("runs", "--repair", *settings)
+    assert done.returncode == 0, done
+    assert done.stdout.endswith(f"{first}: trained again\n")
+    assert (store / first / "model.safetensors").read_bytes() == weights
+    assert lficam("runs", "--verify", *settings) == (0, "", "")
+
+
+def test_a_run_that_says_no_more_what_it_was_is_trained_again_where_a_profile_needs_it(lficam, few_digits, tmp_path):
+    settings = ["--set", "epochs=1", "--set", "max_classes=2"]
+    configs = experiment("fig1", overrides={"epochs": 1, "max_classes": 2}).configs()
+    ids = [run.id for run in fit_or_load_all(configs)]
+    (tmp_path / "runs" / ids[0] / "run.json").write_text("{")
+    other = lficam("runs", "--repair")  # the profile without the changes needs another
+    assert other.returncode == 1
+    assert f"lficam: {ids[0]} cannot be trained again: " in other.stderr
+    assert lficam("runs", "--repair", *settings).returncode == 0
+    assert load_run(ids[0]).config == configs[0]
 
 
 @pytest.fixture

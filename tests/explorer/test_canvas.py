@@ -11,13 +11,13 @@ from matplotlib.colors import same_color
 from PIL import Image
 
 from lficam.data.photograph import Photograph
-from lficam.explorer.canvas import BLUE, GREY, Look, Page
-from lficam.figures.grid import overlay
+from lficam.explorer.canvas import BLUE, GREY, Canvas
+from lficam.figures.page import OUTLINE, Look, overlay
 
 
 @pytest.fixture
 def page():
-    return Page(5, 4)
+    return Canvas(5, 4)
 
 
 @pytest.fixture
@@ -99,7 +99,8 @@ def test_opacity_and_colours_of_a_map_are_those_of_its_look(page, pixels, opacit
     drawn = np.asarray(page.axes.images[0].get_array())
     for row, column, value in ((7, 15, 1.0), (20, 3, 0.0)):  # inside the rectangle, and far from it
         grey = float(pixels[:, row, column] @ torch.tensor([0.299, 0.587, 0.114]))
-        expected = (1 - opacity) * grey + opacity * np.array(colormaps[color_map](value)[:3])
+        contrast = 1 - 0.5 * min(1, opacity / 0.6)
+        expected = (1 - opacity) * (0.5 + contrast * (grey - 0.5)) + opacity * np.array(colormaps[color_map](value)[:3])
         assert drawn[7 * row + 3, 7 * column + 3] == pytest.approx(expected, abs=1e-5)
 
 
@@ -115,6 +116,39 @@ def test_the_contour_runs_where_the_map_is_at_the_threshold(page, pixels, thresh
         assert segment[0].tolist() == segment[-1].tolist()  # closed
     assert dark.get_linewidth()[0] > light.get_linewidth()[0]
     assert dark.get_edgecolor()[0, :3].max() < 0.5 < light.get_edgecolor()[0, :3].min()
+
+
+@pytest.mark.parametrize("draw", ["picture", "map"])
+def test_the_outline_of_the_true_object_runs_around_it(page, pixels, draw):
+    """Half a pixel of 0.1 inches around what is on; an object that reaches the edge has an outline there as well."""
+    mask = torch.zeros(1, 28, 28, dtype=torch.bool)
+    mask[0, 5:10, 12:28] = True
+    more = (rectangle(), LOOK._replace(contour=False)) if draw == "map" else ()
+    getattr(page, draw)(1.0, 0.5, 2.8, Photograph(pixels, mask=mask), *more)
+    (outline,) = lines(page)
+    assert bounds(outline) == pytest.approx([1.0 + 1.2, 0.5 + 0.5, 1.0 + 2.8, 0.5 + 1.0], abs=1e-5)
+    assert same_color(outline.get_edgecolor()[0], OUTLINE)
+
+
+def test_where_nobody_knows_the_object_there_is_no_outline(page, pixels):
+    page.picture(1.0, 0.5, 2.8, Photograph(pixels))
+    assert lines(page) == []
+
+
+def test_what_does_not_count_is_pale(page, pixels):
+    for pale in (False, True):
+        page.map(0.5, 1.25, 2, Photograph(pixels), rectangle(), LOOK, pale=pale)
+    full, pale = (np.asarray(image.get_array()) for image in page.axes.images)
+    assert np.allclose(pale, 0.4 * full + 0.6, atol=1e-6)
+
+
+def test_a_difference_is_white_at_zero_and_has_the_ends_of_its_colours_at_its_limit(page, pixels):
+    values = torch.tensor([[[-0.2, -0.2], [0.2, 0.2]]])
+    page.difference(0, 0, 2, Photograph(pixels), values, 0.2)
+    drawn = np.asarray(page.axes.images[0].get_array())
+    assert drawn[0, 0] == pytest.approx(colormaps["PuOr_r"](0.0)[:3], abs=1e-5)
+    assert drawn[-1, 0] == pytest.approx(colormaps["PuOr_r"](1.0)[:3], abs=1e-5)
+    assert drawn[97:99, 5].mean(0) == pytest.approx(colormaps["PuOr_r"](0.5)[:3], abs=0.05)  # in the middle
 
 
 def test_without_a_contour_there_is_no_line(page, pixels):
@@ -177,7 +211,7 @@ def test_the_scale_shows_the_colours_over_grey_and_a_mark_at_the_threshold(page)
         assert bounds(mark) == pytest.approx([2.45, 0.97, 2.45, 1.13])
     assert len(lines(page)) == 2
     assert words(page) == ["attention 0", "1"]
-    page = Page(5, 4)
+    page = Canvas(5, 4)
     page.scale(2, 1, 1.5, LOOK._replace(contour=False))
     assert lines(page) == []  # of a contour that is not drawn
 
@@ -322,6 +356,6 @@ def test_a_page_becomes_a_png_of_its_inches_with_its_texts(page, pixels):
     with Image.open(BytesIO(png)) as image:
         assert image.size == (500, 400)
         assert image.text == {"Software": "lficam", "note": "a picture"}
-    again = Page(5, 4)
+    again = Canvas(5, 4)
     again.map(1, 1, 2, Photograph(pixels), rectangle(), LOOK)
     assert again.png(100, Software="lficam", note="a picture") == png

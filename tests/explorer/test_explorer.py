@@ -540,10 +540,11 @@ def test_two_explorers_have_thumbnails_of_their_own(explorer):
 
 
 def test_it_displays_itself_with_a_picture_for_viewers_without_a_kernel(explorer):
-    bundle = explorer._repr_mimebundle_(include=None, exclude=None)
+    bundle, about = explorer._repr_mimebundle_(include=None, exclude=None)
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.widget.model_id
     assert base64.b64decode(bundle["image/png"]) == picture(explorer)
     assert bundle["text/plain"] == "<Explorer of profile embedded>"
+    assert about["image/png"]["alt"] == explorer.picture.words
 
 
 def test_executed_by_papermill_the_notebook_leaves_its_first_view(explorer, tmp_path):
@@ -568,7 +569,7 @@ def test_without_trained_runs_one_button_trains_them(tmp_path, monkeypatch):
     assert visible(explorer, explorer.offer.train)
     assert not visible(explorer, explorer.offer.progress)
     assert not visible(explorer, explorer.dataset)
-    assert "image/png" not in explorer._repr_mimebundle_()
+    assert "image/png" not in explorer._repr_mimebundle_()[0]
     shares = []
     explorer.offer.progress.observe(lambda change: shares.append((change["new"], explorer.offer.progress.description)), "value")
     explorer.offer.train.click()
@@ -717,6 +718,16 @@ def test_slices_of_a_file_are_put_together(explorer):
     assert explorer.state().image == "upload:" + hashlib.sha256(content).hexdigest()
     upload(explorer, "half.png", b"")  # what an interrupted upload left does not matter
     assert "half.png is empty" in said(explorer)
+
+
+def test_what_arrives_is_counted_whatever_was_said_of_its_size(explorer):
+    before, slice = explorer.state(), bytes(2**20)
+    for start in range(0, 3 * explorer.upload.most, len(slice)):
+        about = {"name": "endless.png", "size": 2**60, "start": start}
+        explorer.upload._on_slice(None, about, [memoryview(slice)])
+        assert sum(map(len, explorer.upload._slices)) <= explorer.upload.most
+    assert "endless.png is larger than 20 MB" in said(explorer)
+    assert explorer.state() == before
 
 
 def test_what_was_saved_is_said_of_that_picture_alone(explorer):

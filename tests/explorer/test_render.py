@@ -20,7 +20,7 @@ from lficam.explorer.own_pictures import add_upload
 from lficam.explorer.render import caption, draw_view, panel_at, render, save_view
 from lficam.explorer.scene import scene_of
 from lficam.explorer.state import COLOR_MAPS, TITLES, WIDTHS, State
-from lficam.figures.grid import DPI
+from lficam.figures.page import DPI
 from lficam.model.abn import ABN
 from lficam.model.lfi_cam import LFICAM
 

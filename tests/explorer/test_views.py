@@ -12,14 +12,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from tiny_runs import encoded, noise
 
 from lficam.explorer.answers import Network, box_of
-from lficam.explorer.canvas import Page
 from lficam.explorer.gallery import network_of
 from lficam.explorer.own_pictures import add_upload
 from lficam.explorer.render import draw_view
 from lficam.explorer.scene import scene_of
 from lficam.explorer.sentences import effect, how_alike, setting, similarity
 from lficam.explorer.state import TITLES, WIDTHS
-from lficam.figures.grid import DPI
+from lficam.figures.page import DPI, Page
 
 
 class Panel(NamedTuple):

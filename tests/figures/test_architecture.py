@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from lficam.errors import InputError
-from lficam.figures.architecture import cost_table, fin_share, fin_table
+from lficam.figures.architecture import cost_of, cost_table, fin_table
 from lficam.model.abn import ABN
 from lficam.model.lfi_cam import LFICAM
 from lficam.model.trunks import trunk
@@ -33,39 +33,43 @@ def test_costs_are_those_worked_out_by_hand():
     assert parameters[fine] == parameters[usual]
 
 
-def test_the_share_of_the_fin_worked_out_by_hand():
+def test_the_cost_of_a_network_and_the_share_of_its_fin_worked_out_by_hand():
     k, c, side = 8, 5, 6  # a trunk of one 3x3 convolution with stride 2: 12 -> 6
     model = LFICAM(nn.Conv2d(3, k, 3, stride=2, padding=1), num_features=k, num_classes=c)
     fin, stem, fc = 4 * (k * k * 9 + 2 * k), 3 * k * 9 + k, k * c + c
-    share = fin_share(model, image_size=2 * side)
-    assert share.parameters == pytest.approx(fin / (fin + stem + fc), abs=1e-12)
+    cost = cost_of(model, image_size=2 * side)
+    assert cost.parameters == pytest.approx((fin + stem + fc) / 1e6, abs=1e-12)
+    assert cost.fin_share_of_parameters == pytest.approx(fin / (fin + stem + fc), abs=1e-12)
     # The weighted sum of the feature maps is a matrix product too.
     area, fin = side**2, 4 * k * k * 9 * side**2
-    assert share.multiply_adds == pytest.approx(fin / (fin + 3 * k * 9 * area + k * area + k * c), abs=1e-12)
+    whole = fin + 3 * k * 9 * area + k * area + k * c
+    assert cost.multiply_adds == pytest.approx(whole / 1e9, abs=1e-12)
+    assert cost.fin_share == pytest.approx(fin / whole, abs=1e-12)
 
 
 def test_the_share_of_the_fin_on_resnet_50():
     with torch.device("meta"):
         model = LFICAM(trunk("resnet50"), num_classes=1000)
-    share, costs = fin_share(model, image_size=224), cost_table()
+    cost, costs = cost_of(model, image_size=224), cost_table()
     fin, fine = costs.loc["FIN of LFI-CAM"], costs.loc["ResNet-50 trunk (stem stride 1, 14×14)"]
     parameters, multiply_adds = fin / (fin + fine)  # but for the classifier and the weighted sum
-    assert share.parameters == pytest.approx(parameters, abs=0.02)
-    assert share.multiply_adds == pytest.approx(multiply_adds, abs=1e-3)
+    assert cost.fin_share_of_parameters == pytest.approx(parameters, abs=0.02)
+    assert cost.fin_share == pytest.approx(multiply_adds, abs=1e-3)
 
 
 def test_a_model_without_fin_spends_nothing_on_it():
-    assert fin_share(LFICAM(nn.Conv2d(3, 4, 3), num_features=4, num_classes=2, fin=False), image_size=8) == (0, 0)
+    cost = cost_of(LFICAM(nn.Conv2d(3, 4, 3), num_features=4, num_classes=2, fin=False), image_size=8)
+    assert (cost.parameters, cost.fin_share_of_parameters, cost.fin_share) == ((3 * 4 * 9 + 4 + 4 * 2 + 2) / 1e6, 0, 0)
 
 
 def test_counting_leaves_the_model_as_it_is():
     model = LFICAM(trunk("cifar_resnet8"), num_classes=2).double().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    fin_share(model, image_size=28)
+    cost_of(model, image_size=28)
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_abn_has_no_fin():
     with pytest.raises(InputError, match="ABN has no FIN"):
-        fin_share(ABN(trunk("cifar_resnet8"), num_classes=2), image_size=28)
+        cost_of(ABN(trunk("cifar_resnet8"), num_classes=2), image_size=28)

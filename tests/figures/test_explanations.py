@@ -12,13 +12,14 @@ from helpers import REFERENCE, check_text, file_of, load_drawing, untrained_run
 from PIL import Image
 
 from lficam.data.datasets import load_dataset
+from lficam.data.samples import shuffled
 from lficam.figures.charts import Chart, Dots, draw
 from lficam.figures.claims import ACCURACY_MARGIN
 from lficam.figures.experiments import EXPERIMENTS, experiment
-from lficam.figures.explanations import effectiveness_figure, explanation_figure
-from lficam.figures.grid import DPI, PAGE_WIDTH, Grid
-from lficam.figures.result import NOTEBOOK_DPI
-from lficam.figures.settings import pair_matrix_figure
+from lficam.figures.explanations import BLOCK, effectiveness_figure, explanation_figure, one_of_each
+from lficam.figures.grid import PAGE_HEIGHT, Grid
+from lficam.figures.page import DPI, NOTEBOOK_DPI, PAGE_WIDTH
+from lficam.figures.settings import judge_settings, pair_matrices
 from lficam.figures.verdicts import Verdict, judge_stability
 from lficam.metrics.intervals import Interval
 from lficam.provenance import sha256
@@ -46,6 +47,22 @@ def images_of(plan):
     return Pictures({id: image / 255 for id, image in zip(test.ids, test.images, strict=True)})
 
 
+def masks_of(plan):
+    """Where the object is in them, of the figures that outline it."""
+    if not plan.name.startswith("fig") and plan.name != "extra9":
+        return {}
+    test = load_dataset(plan.dataset).test
+    return dict(zip(test.ids, test.masks(test.images.shape[-1], "none"), strict=True))
+
+
+def shown_of(plan, dataset):
+    """Positions of the test images in a figure."""
+    labels = dataset.test.labels.tolist()
+    if plan.name in ("fig2", "fig3", "fig4"):
+        return one_of_each(labels, shuffled(len(labels)), plan.shown)
+    return plan.shown_images(dataset)
+
+
 def test_every_file_is_there_with_its_checksum(plan, record):
     for suffix in (".png", ".pdf", ".csv"):
         file = file_of(plan, suffix)
@@ -55,7 +72,7 @@ def test_every_file_is_there_with_its_checksum(plan, record):
 
 def test_redrawn_from_its_saved_maps_it_is_the_same_picture(plan, record):
     buffer = BytesIO()
-    draw(load_drawing(record), images_of(plan)).savefig(buffer, format="png", dpi=DPI)
+    draw(load_drawing(record), images_of(plan), masks_of(plan)).savefig(buffer, format="png", dpi=DPI)
     saved, redrawn = pixels(file_of(plan, ".png")), pixels(buffer)
     assert saved.shape == redrawn.shape
     assert np.abs(saved - redrawn).max() <= 2
@@ -63,49 +80,103 @@ def test_redrawn_from_its_saved_maps_it_is_the_same_picture(plan, record):
 
 @pytest.mark.parametrize("dpi", [NOTEBOOK_DPI, DPI])
 def test_its_text_is_legible_on_the_page_and_apart(plan, record, dpi):
-    check_text(draw(load_drawing(record), images_of(plan)), dpi)
+    figure = draw(load_drawing(record), images_of(plan), masks_of(plan))
+    assert figure.get_figheight() <= PAGE_HEIGHT + 1e-6
+    check_text(figure, dpi)
 
 
 def test_every_panel_has_the_right_image_caption_and_map(plan, record):
     drawing = load_drawing(record)
     if plan.name == "table1" or plan.name.startswith("extra"):
         return
-    runs = {config.run_id(): load_run(config.run_id()) for config in plan.configs()}
+    runs = [load_run(config.run_id()) for config in plan.configs()]
     dataset = load_dataset(plan.dataset)
-    seen = set()
+    shown, seen = shown_of(plan, dataset), set()
     for panel in drawing.panels:
-        image, run, cams = expected_panel(plan, panel, list(runs.values()))
-        i = plan.shown_images(dataset)[image]
+        image, run, cams = expected_panel(plan, panel, runs)
+        i = shown[image]
         seen.add((panel.row, panel.column))
         assert panel.id == dataset.test.ids[i]
         if run is None:
-            assert panel.cam is None
+            assert panel.cam is panel.difference is None
             assert panel.caption == f"true: {dataset.classes[dataset.test.labels[i]]}"
-            continue
-        probability, label = run.explained.probabilities[i].max(0)
-        assert panel.caption.startswith(f"{dataset.classes[label]} {probability:.2f}")
-        assert ("×" in panel.caption) == bool(label != dataset.test.labels[i])
-        assert np.array(panel.cam) == pytest.approx(cams[i, 0].numpy(), abs=1e-4)
+        elif (plan.name, panel.column) == ("fig1", 4):
+            assert np.array(panel.difference) == pytest.approx(cams[i, 0].numpy(), abs=1e-4)
+            assert panel.caption == f"differ by up to {cams[i].abs().max():.2f}"
+        else:
+            probability, label = run.explained.probabilities[i].max(0)
+            assert panel.caption.startswith(f"{dataset.classes[label]} {probability:.2f}")
+            assert ("×" in panel.caption) == bool(label != dataset.test.labels[i])
+            assert np.array(panel.cam) == pytest.approx(cams[i, 0].numpy(), abs=1e-4)
     assert len(seen) == len(drawing.panels)
-    assert len(drawing.panels) == plan.shown * {"fig1": 4, "fig5": 11, "fig6": 11}.get(plan.name, 3)
+    assert len(drawing.panels) == len(shown) * {"fig1": 5, "fig5": 11, "fig6": 11}.get(plan.name, 3)
 
 
 def expected_panel(plan, panel, runs):
     """(number of the shown image, run or None for the input, maps) that belong at a panel's place."""
     row, column = panel.row, panel.column
     if plan.name == "fig1":
-        without, with_fin = runs
-        choice = [(None, None), (without, "mean_features"), (with_fin, "mean_features"), (with_fin, "cam")][column]
-        image = row
-    elif plan.settings == 1:
-        choice, image = ((None, None) if row == 0 else (runs[row - 1], "cam")), column
-    elif column == 0:
-        choice, image = (None, None), (row - 0.5) / 2
+        (without, with_fin), image = runs, row
+        of_fin = with_fin.explained
+        maps = [None, without.explained.mean_features, of_fin.mean_features, of_fin.cam, of_fin.cam - of_fin.mean_features]
+        return image, [None, without, with_fin, with_fin, with_fin][column], maps[column]
+    if plan.settings == 1:
+        block, method = divmod(row, 3)
+        image, run = BLOCK * block + column, runs[method - 1] if method else None
     else:
         image, method = divmod(row, 2)
-        choice = (runs[5 * int(method) + column - 1], "cam")
-    run, name = choice
-    return int(image), run, None if run is None else getattr(run.explained, name)
+        run = runs[5 * method + column - 1] if column else None
+    return image, run, None if run is None else run.explained.cam
+
+
+def test_one_image_of_each_class_in_the_order_given():
+    labels = [2, 0, 2, 1, 0, 3]
+    assert one_of_each(labels, [5, 2, 0, 4, 1, 3], 3) == [5, 2, 4]  # 0 and 1 are of classes that are there already
+    assert one_of_each(labels, range(6), 9) == [0, 1, 3, 5]
+
+
+@pytest.mark.parametrize("name", ["fig2", "fig3", "fig4"])
+def test_the_images_of_an_explanation_are_of_ten_classes(name):
+    plan = experiment(name)
+    dataset = load_dataset(plan.dataset)
+    classes = [dataset.test.labels[i].item() for i in shown_of(plan, dataset)]
+    assert len(set(classes)) == len(classes) == 10
+    assert classes != sorted(classes)
+
+
+@pytest.mark.parametrize("name", ["fig5", "fig6"])
+def test_what_is_not_judged_is_pale_and_in_brackets(outcome, name):
+    plan = experiment(name)
+    drawing = load_drawing(json.loads(file_of(plan, ".json").read_text()))
+    table = pd.read_csv(file_of(plan, ".csv"))
+    for m, title in enumerate(("ABN", "LFI-CAM")):
+        own = table[(table["method"] == title) & table["test_accuracy"].notna()]
+        judged = own["similar"].astype(str).eq("True").tolist()
+        cells = [f"{100 * value:.1f} %" for value in own["test_accuracy"]]
+        assert drawing.settings[f"accuracy, {title}"] == [
+            cell if alike else f"({cell})" for cell, alike in zip(cells, judged, strict=True)
+        ]
+        for panel in drawing.panels:
+            if panel.row % 2 == m and panel.column:
+                assert panel.pale is not judged[panel.column - 1]
+
+
+@pytest.mark.parametrize("name", ["fig5", "fig6"])
+def test_the_iou_of_a_row_is_that_of_its_image_among_the_judged_and_among_all(outcome, name):
+    """By a loop over pairs."""
+    plan = experiment(name)
+    drawing = load_drawing(json.loads(file_of(plan, ".json").read_text()))
+    shown = shown_of(plan, load_dataset(plan.dataset))
+    for m, method in enumerate(("abn", "lfi-cam")):
+        runs = [load_run(config.run_id()) for config in plan.configs() if config.method == method]
+        best = max(run.metrics["test_accuracy"] for run in runs)
+        judged = [run.metrics["test_accuracy"] >= best - ACCURACY_MARGIN - 1e-9 for run in runs]
+        on = [upsampled(run)[shown] > 100 / 255 for run in runs]
+        for n in range(len(shown)):
+            values = {(a, b): (on[a][n] & on[b][n]).sum() / (on[a][n] | on[b][n]).sum() for a in range(5) for b in range(a)}
+            chosen = [value for (a, b), value in values.items() if judged[a] and judged[b]]
+            first = f"{np.mean(chosen):.2f}" if chosen else "–"
+            assert drawing.row_notes[2 * n + m] == f"IoU {first}\n({np.mean(list(values.values())):.2f})"
 
 
 def test_the_structure_is_that_of_the_committed_reference(plan, record):
@@ -121,7 +192,7 @@ def test_the_structure_is_that_of_the_committed_reference(plan, record):
         assert [(p.id, p.row, p.column) for p in ours.panels] == [(p.id, p.row, p.column) for p in theirs.panels]
         assert (ours.row_titles, ours.footnote) == (theirs.row_titles, theirs.footnote)
     elif isinstance(ours, Chart):
-        assert [type(panel) for panel in ours.panels] == [type(panel) for panel in theirs.panels]
+        assert [[type(panel) for panel in row] for row in ours.rows] == [[type(panel) for panel in row] for row in theirs.rows]
         for panel, reference_panel in zip(ours.panels, theirs.panels, strict=True):
             if isinstance(panel, Dots):
                 assert (panel.label, panel.names) == (reference_panel.label, reference_panel.names)
@@ -192,7 +263,7 @@ def test_maps_of_one_size_are_compared_by_averages_over_areas(outcome):
 
 def test_agreement_between_settings_is_the_table_of_pairs_in_a_square(outcome):
     plan = experiment("fig5")
-    result = pair_matrix_figure(plan, plan.runs())
+    result = pair_matrices(plan, judge_settings(plan, plan.runs()))
     for method, matrix in result.drawing.methods.items():
         pairs = result.table[result.table["method"] == method]
         assert len(pairs) == 10
@@ -229,6 +300,6 @@ def resize_by_hand(cam, size):
 def test_a_figure_from_imagenet_weights_says_what_they_may_have_seen(name, draw_figure):
     plan = replace(EXPERIMENTS[name], profile="photos")
     result = draw_figure(plan, [untrained_run(method) for method in plan.methods])
-    assert result.drawing.footnote.endswith("\nTrained from weights of ImageNet, which may have seen these photographs.")
+    assert result.drawing.footnote.endswith(" Trained from weights of ImageNet, which may have seen these photographs.")
     assert set(result.table["models_share"]) == {"weights of ImageNet, which may have seen these photographs"}
     check_text(result.draw(), DPI)

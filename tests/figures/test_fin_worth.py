@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers import untrained_run
 
-from lficam.figures.architecture import fin_share
+from lficam.figures.architecture import cost_of
 from lficam.figures.experiments import experiment
 from lficam.figures.fin_worth import importance_figure, judge_importance
 from lficam.figures.measured import Measured
@@ -106,7 +106,7 @@ def test_without_masks_the_energy_is_not_measured(runs, without):
 
 
 def test_its_footnote_says_what_the_fin_costs(runs, result):
-    share = fin_share(runs[0].model, 28)
-    assert f"{share.parameters:.0%} of the parameters" in result.drawing.footnote
-    assert f"{share.multiply_adds:.0%} of the multiply-adds" in result.drawing.footnote
-    assert torch.isfinite(torch.tensor(share)).all()
+    cost = cost_of(runs[0].model, 28)
+    assert f"{cost.fin_share_of_parameters:.0%} of the parameters" in result.drawing.footnote
+    assert f"{cost.fin_share:.0%} of the multiply-adds" in result.drawing.footnote
+    assert torch.isfinite(torch.tensor(cost)).all()

@@ -1,4 +1,4 @@
-"""Pictures against fixed answers: pixels worked out by hand, and figures/reference, which only `make reference` writes."""
+"""Pictures against fixed answers: pixels worked out by hand, and a committed picture of fixed maps."""
 
 from dataclasses import replace
 from io import BytesIO
@@ -6,16 +6,16 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
-from helpers import REFERENCE, check_text
+from figures.synthetic import PICTURE, synthetic
+from helpers import check_text
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lficam.figures import grid
+from lficam.figures import page
 from lficam.figures.charts import Bars, draw
-from lficam.figures.grid import DPI, Grid, draw_grid, overlay, rounded
-from lficam.figures.result import NOTEBOOK_DPI
-from lficam.reproduce.reference import synthetic
+from lficam.figures.grid import PAGE_HEIGHT, Grid, draw_grid, rounded
+from lficam.figures.page import DPI, NOTEBOOK_DPI, PAGE_WIDTH, overlay
 
 
 def pixels(figure: Figure) -> np.ndarray:
@@ -25,7 +25,7 @@ def pixels(figure: Figure) -> np.ndarray:
 
 
 def reference() -> np.ndarray:
-    return read(REFERENCE / "synthetic.png")
+    return read(PICTURE)
 
 
 def read(file) -> np.ndarray:
@@ -44,25 +44,34 @@ def test_synthetic_maps_are_drawn_as_in_the_reference():
 
 
 def test_a_swapped_panel_is_caught():
-    grid, images = synthetic()
+    grid, *rest = synthetic()
     panels = list(grid.panels)
     panels[1], panels[2] = (replace(panels[1], cam=panels[2].cam), replace(panels[2], cam=panels[1].cam))
-    assert differs(draw_grid(replace(grid, panels=panels), images))
+    assert differs(draw_grid(replace(grid, panels=panels), *rest))
 
 
 def test_a_missing_row_is_caught():
-    grid, images = synthetic()
-    assert differs(draw_grid(replace(grid, panels=[panel for panel in grid.panels if panel.row != 3]), images))
+    grid, *rest = synthetic()
+    assert differs(draw_grid(replace(grid, panels=[panel for panel in grid.panels if panel.row != 3]), *rest))
+
+
+def test_a_missing_outline_is_caught():
+    assert differs(draw_grid(*synthetic()[:2]))
+
+
+def test_a_panel_that_counts_is_not_pale():
+    grid, *rest = synthetic()
+    assert differs(draw_grid(replace(grid, panels=[replace(panel, pale=False) for panel in grid.panels]), *rest))
 
 
 def test_a_wrong_color_map_is_caught(monkeypatch):
-    monkeypatch.setattr(overlay, "__defaults__", (grid.OPACITY, "viridis"))
+    monkeypatch.setattr("lficam.figures.grid.LOOK", page.Look(color_map="viridis"))
     assert differs(draw_grid(*synthetic()))
 
 
 def test_a_wrong_caption_is_caught():
-    grid, images = synthetic()
-    assert differs(draw_grid(replace(grid, panels=[replace(grid.panels[0], caption="true: ramq"), *grid.panels[1:]]), images))
+    grid, *rest = synthetic()
+    assert differs(draw_grid(replace(grid, panels=[replace(grid.panels[0], caption="true: ramq"), *grid.panels[1:]]), *rest))
 
 
 def test_overlay_blends_grey_picture_and_color_in_float():
@@ -70,8 +79,15 @@ def test_overlay_blends_grey_picture_and_color_in_float():
     cam = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
     blended = overlay(image, cam, opacity=0.6)
     for value, place in ((0.0, (0, 0)), (1.0, (0, 1))):
-        expected = 0.4 * 0.299 + 0.6 * torch.tensor(colormaps["inferno"](value)[:3])
+        expected = 0.4 * (0.5 + 0.5 * (0.299 - 0.5)) + 0.6 * torch.tensor(colormaps["inferno"](value)[:3])  # half the contrast
         assert torch.allclose(blended[:, *place], expected.float(), atol=1e-6)
+
+
+def test_without_a_map_the_picture_keeps_its_contrast_and_the_more_opaque_the_map_the_less_of_it_is_left():
+    image = torch.tensor([0.0, 1.0]).view(1, 1, 2).expand(3, 1, 2)
+    for opacity, contrast in ((0.0, 1.0), (0.3, 0.75), (0.6, 0.5), (0.9, 0.5)):
+        dark, bright = overlay(image, torch.zeros(1, 1, 1), opacity)[0, 0].tolist()
+        assert bright - dark == pytest.approx((1 - opacity) * contrast, abs=1e-6)
 
 
 def test_overlay_upsamples_bilinearly():
@@ -87,6 +103,17 @@ def test_text_is_seven_points_or_more_inside_the_page_and_does_not_overlap(dpi):
     check_text(draw_grid(*synthetic()), dpi)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 7), (8, 6), (16, 6)])
+def test_a_grid_fits_a_page(rows, columns):
+    grid, pictures, _ = synthetic()
+    panels = [replace(grid.panels[1], row=row, column=column) for row in range(rows) for column in range(columns)]
+    figure = draw_grid(
+        replace(grid, panels=panels, column_titles=["a"] * columns, row_titles=["b"] * rows, row_notes=[], span=1), pictures
+    )
+    assert figure.get_figwidth() == PAGE_WIDTH
+    assert figure.get_figheight() <= PAGE_HEIGHT + 1e-6
+
+
 def test_bars_show_every_value():
     bars = Bars("title", "source", ["first", "second"], {"millions": [1.0, 2.5], "billions": [0.25, 4.0]})
     figure = draw(bars, {})
@@ -99,6 +126,6 @@ def test_a_map_is_saved_with_four_decimals():
 
 
 def test_a_grid_names_its_source():
-    grid, images = synthetic()
+    grid, *rest = synthetic()
     assert isinstance(grid, Grid)
-    assert grid.source in [text.get_text() for text in draw_grid(grid, images).texts]
+    assert grid.source in [text.get_text() for text in draw_grid(grid, *rest).texts]

@@ -89,9 +89,13 @@ def test_the_figure_follows_from_what_was_measured(runs, faithful, tmp_path):
     assert faithful.measured.runs == [run.id for run in runs]
 
 
-def test_the_dashed_line_is_the_random_map(faithful):
+def test_the_dashed_line_is_the_random_map_and_a_difference_has_its_zero(faithful):
     row = faithful.table.set_index("map").loc["random map"]
-    assert [panel.mark for panel in faithful.drawing.panels] == pytest.approx(row[list(PANELS)].tolist())
+    for metric, panel in zip(PANELS, faithful.drawing.panels, strict=True):
+        if metric == "less_than_own_map_by":
+            assert (panel.mark, panel.zero) == (None, True)
+        else:
+            assert (panel.mark, panel.zero) == (pytest.approx(row[metric]), False)
 
 
 def test_what_a_hidden_pixel_shows_is_varied(runs, faithful):

@@ -1,6 +1,6 @@
 import pandas as pd
 
-from lficam.figures.tables import markdown, readable, with_interval
+from lficam.figures.tables import in_parts, markdown, readable, with_interval
 from lficam.metrics.intervals import Interval
 
 TABLE = pd.DataFrame({"name": ["a|b", "c"], "value": [0.12345, float("nan")], "decay": [1e-4, 5.0], "ok": [True, None]})
@@ -26,3 +26,11 @@ def test_an_interval_stands_beside_its_mean():
     assert list(shown) == ["name", "iou", "iou_published"]
     assert shown["iou"].tolist() == ["0.500 [0.000, 0.750]", "0.125", ""]
     assert list(table) == ["name", "iou", "iou_low", "iou_high", "iou_published"]  # the table itself keeps the numbers
+
+
+def test_a_wide_table_is_shown_in_parts_with_the_names_of_its_rows():
+    table = pd.DataFrame([range(9)], columns=list("abcdefghi"))
+    assert ["".join(part) for part in in_parts(table, 2, 6)] == ["abcdef", "abghi"]
+    assert ["".join(part) for part in in_parts(table, 2, 5)] == ["abcde", "abfgh", "abi"]
+    assert ["".join(part) for part in in_parts(table, 0, 9)] == ["abcdefghi"]
+    assert ["".join(part) for part in in_parts(table[["a", "b"]], 2, 5)] == ["ab"]

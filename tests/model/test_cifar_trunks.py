@@ -33,6 +33,7 @@ def on_meta(name, image_size=32):
     [
         *(f"cifar_resnet{depth}" for depth in (8, 14, 20, 26, 32, 38, 44, 56, 110)),
         *("cifar_seresnet8", "cifar_seresnet164", "cifar_resnext11_1x64d", "cifar_resnext29_16x64d"),
+        "cifar_resnext11_4x4d_4c",
         *("cifar_wrn10_1", "cifar_wrn16_8", "cifar_wrn40_4", "cifar_densenet10_1", "cifar_densenet190_40"),
     ],
 )
@@ -56,7 +57,16 @@ def test_other_depths_and_spellings_are_not(name):
 
 
 def test_every_family_says_how_its_names_are_made():
-    numbers = {"<6n+2>": "14", "<9n+2>": "20", "<6n+4>": "16", "<groups>": "2", "<width>": "3", "<k>": "2", "<growth>": "5"}
+    numbers = {
+        "<6n+2>": "14",
+        "<9n+2>": "20",
+        "<6n+4>": "16",
+        "<groups>": "2",
+        "<width>": "3",
+        "<k>": "2",
+        "<growth>": "5",
+        "<c>": "4",
+    }
     for form in CIFAR_FORMS:
         name = form
         for placeholder, number in numbers.items():

@@ -75,6 +75,26 @@ def test_it_is_committed_with_the_outputs_of_an_embedded_run_in_order(file, note
     assert file.stat().st_size < MAXIMUM_BYTES
 
 
+def test_every_picture_says_what_it_shows_to_those_who_cannot_see_it(notebook):
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs if "image/png" in output.get("data", {})]
+    assert all(output.metadata["image/png"]["alt"] for output in outputs)
+
+
+def test_it_ends_with_what_came_out_and_where_to_look_next(file, notebook):
+    if file.stem != EXPLORER:
+        last = notebook.cells[-1]
+        assert last.source.startswith("closing(")
+        assert all(f"**{part}.** " in last.outputs[0].data["text/markdown"] for part in ("What came out", "How sure", "Next"))
+
+
+def test_no_two_notebooks_have_the_same_code():
+    codes = [[cell.source for cell in code_cells(nbformat.read(file, as_version=4))] for file in FILES]
+    for k, code in enumerate(codes):
+        for other in codes[:k]:
+            own = [cell for cell in code if cell not in other]
+            assert len(own) >= min(len(code) - 1, 4), own  # the parameters are the same everywhere
+
+
 @pytest.mark.parametrize(
     ("stem", "numbers"),
     [

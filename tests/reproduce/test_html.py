@@ -74,7 +74,7 @@ def figure(tmp_path):
         verdicts=[Verdict("C1", "supported", "gain 0.25", Interval(0.25, 0.125, 0.5))],
         made="torch 2.0",
         current=True,
-        picture=tmp_path / "one.png",
+        pictures=[tmp_path / "one.png"],
         record=tmp_path / "one.json",
     )
 
@@ -98,7 +98,7 @@ def page_of_table(figure, columns, **kinds):
 
 def test_every_picture_is_in_the_page(figure, tmp_path):
     Image.new("RGB", (2, 2), (1, 2, 3)).save(tmp_path / "a b.png")
-    other = replace(figure, label="Figure 2", title='first & <best> "map"', picture=tmp_path / "a b.png")
+    other = replace(figure, label="Figure 2", title='first & <best> "map"', pictures=[tmp_path / "a b.png"])
     images = page_of(figure, other).attributes("img")
     for image, name in zip(images, ("one.png", "a b.png"), strict=True):
         head, _, data = image["src"].partition(",")
@@ -270,4 +270,4 @@ def test_a_missing_picture_is_named(figure, tmp_path, name):
     (tmp_path / "sub").mkdir()
     picture = tmp_path / name
     with pytest.raises(InputError, match=rf"^the picture '{picture.name}' is missing in .*: `lficam figures` makes it anew$"):
-        page_of(replace(figure, picture=picture))
+        page_of(replace(figure, pictures=[picture]))

@@ -18,8 +18,11 @@ from lficam.progress import Progress
 from lficam.reproduce import notebooks
 from lficam.reproduce.check import CHARTS, FROM_VALUES
 from lficam.reproduce.notebooks import executed, is_current, make_figures
+from lficam.reproduce.report import write_report
 from lficam.training import loop, runs
 from lficam.training.config import RunConfig
+
+BESIDE = {"table1_architecture_costs.png", "fig5_stability_stl10_pairs.png", "fig6_stability_catdog_pairs.png"}
 
 
 def test_all_figures_are_made(outcome):
@@ -31,7 +34,7 @@ def test_all_figures_are_made(outcome):
 def test_exactly_the_promised_files_are_written(outcome):
     plans = EXPERIMENTS.values()
     expected = {f"{plan.stem}{suffix}" for plan in plans for suffix in (".png", ".pdf", ".csv", ".json")}
-    expected |= {f"{EXPERIMENTS[name].stem}.safetensors" for name in (*FROM_VALUES, *CHARTS)}
+    expected |= {f"{EXPERIMENTS[name].stem}.safetensors" for name in (*FROM_VALUES, *CHARTS)} | BESIDE
     expected |= {f"notebooks/{plan.notebook}.ipynb" for plan in plans} | {"REPORT.md", "report.html"}
     folder = figures_dir() / "embedded"
     found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
@@ -77,7 +80,7 @@ def test_a_figure_that_is_out_of_date_is_noticed(outcome, tmp_path, monkeypatch,
         monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
         for config in plan.configs():
             shutil.copytree(folder.parent / config.run_id(), tmp_path / "runs" / config.run_id())
-        (tmp_path / "runs" / folder.name / "run.json").write_text("{}")
+        (tmp_path / "runs" / folder.name / "sha256.json").write_text("{}")
     else:
         content = nbformat.read(executed(plan), as_version=4)
         content.cells[-1].source += "  # changed"
@@ -108,21 +111,63 @@ def test_a_failing_notebook_is_named_and_keeps_its_traceback_and_the_others_come
     assert "Not made." in outcome.report.read_text()
 
 
-def test_an_interrupted_or_failed_notebook_leaves_no_figure_that_passes_for_whole(tmp_path, monkeypatch):
+def test_an_interrupted_notebook_leaves_the_older_figure_which_does_not_pass_for_current(tmp_path, monkeypatch):
     monkeypatch.setenv("LFICAM_FIGURES", str(tmp_path))
     plan = experiment("table1")
     assert make_figures("embedded", ["table1"]).made == ["table1"]
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*.*") if file.is_file() and ".locks" not in file.parts}
     monkeypatch.setattr(notebooks, "code_digest", lambda: "newer")
     import papermill
 
-    def interrupted(*arguments, **options):
+    def interrupted(source, target, *arguments, **options):
+        target.write_text('{"cells": [')  # half of it
         raise KeyboardInterrupt
 
     monkeypatch.setattr(papermill, "execute_notebook", interrupted)
     with pytest.raises(KeyboardInterrupt):
         make_figures("embedded", ["table1"])
-    assert not plan.file(".json").exists()
+    assert {file: file.read_bytes() for file in before} == before
     assert not is_current(plan, [])
+    assert [file.name for file in (plan.folder / "notebooks").iterdir()] == ["00_architecture.ipynb"]
+
+
+@pytest.mark.parametrize("content", ["", '{"cells": [', "[]"])
+@pytest.mark.parametrize("name", ["table1_architecture.json", "table1_architecture.csv", "notebooks/00_architecture.ipynb"])
+def test_what_was_half_written_is_not_current_and_stops_no_report(name, content, outcome, tmp_path, monkeypatch, capsys):
+    shutil.copytree(figures_dir() / "embedded", tmp_path / "embedded", ignore=shutil.ignore_patterns("extra*"))
+    monkeypatch.setenv("LFICAM_FIGURES", str(tmp_path))
+    assert is_current(experiment("table1"), [])
+    (tmp_path / "embedded" / name).write_text(content)
+    assert not is_current(experiment("table1"), [])
+    text = write_report(tmp_path / "embedded", "embedded").read_text()
+    said = "table1_architecture.json or its table is damaged" in capsys.readouterr().err
+    assert said == (name.endswith(".json") or (name.endswith(".csv") and not content))
+    assert ("Architecture of the FIN\n\nNot made." in text) == said
+
+
+def test_what_was_half_written_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("LFICAM_FIGURES", str(tmp_path))
+    plan = experiment("table1")
+    executed(plan).parent.mkdir(parents=True)
+    for file in (executed(plan), plan.file(".json")):
+        file.write_text('{"cells": [')
+    assert make_figures("embedded", ["table1"]).made == ["table1"]
+    assert is_current(plan, [])
+
+
+def test_an_executed_notebook_names_no_folder_of_this_machine(outcome):
+    for plan in EXPERIMENTS.values():
+        text = executed(experiment(plan.name)).read_text()
+        assert str(notebooks.notebooks_dir()) not in text
+        assert str(figures_dir()) not in text
+
+
+def test_figures_that_are_up_to_date_need_no_place_to_write(outcome, monkeypatch):
+    monkeypatch.setattr(notebooks.os, "access", lambda folder, mode: False)
+    monkeypatch.setattr(notebooks, "lock", lambda *arguments, **options: pytest.fail("a lock was asked for"))
+    found = make_figures("embedded")
+    assert sorted(found.kept) == sorted(EXPERIMENTS)
+    assert found.report.is_file()
 
 
 def test_a_training_that_diverges_fails_its_figure_alone(tmp_path, monkeypatch):
@@ -264,6 +309,6 @@ def test_the_reference_was_not_touched(reference_before, outcome):
     assert reference_now() == reference_before
     names = {file.name for file in REFERENCE.iterdir()}
     expected = {f"{plan.stem}{suffix}" for plan in EXPERIMENTS.values() for suffix in (".png", ".csv", ".json")}
-    expected |= {f"{EXPERIMENTS[name].stem}.safetensors" for name in (*FROM_VALUES, *CHARTS)}
-    assert names == expected | {"REPORT.md", "synthetic.png", "trainings"}
+    expected |= {f"{EXPERIMENTS[name].stem}.safetensors" for name in (*FROM_VALUES, *CHARTS)} | BESIDE
+    assert names == expected | {"REPORT.md", "chelsea_cam.png", "trainings"}
     assert not REFERENCE.is_relative_to(figures_dir())

@@ -107,8 +107,15 @@ def test_the_report_in_markdown(figure, tmp_path):
     ]
     assert sections[0] == "## Table 1. Architecture of the FIN\n\nNot made.\n"
     assert sections[1] == FIGURE_1
-    assert sections[-1] == f"## Extra figure 8. {EXPERIMENTS['extra8'].title}\n\nNot made.\n"
+    assert sections[-1] == f"## Extra figure 9. {EXPERIMENTS['extra9'].title}\n\nNot made.\n"
     assert len(sections) == len(EXPERIMENTS)
+
+
+def test_pictures_beside_a_figure_follow_it(figure, tmp_path):
+    file = figure()
+    Image.new("RGB", (3, 2)).save(tmp_path / f"{file.stem}_more.png")
+    text = write_report(tmp_path, "quick").read_text()
+    assert f"![A title]({file.stem}.png)\n\n![A title]({file.stem}_more.png)\n" in text
 
 
 def test_a_report_without_verdicts(figure, tmp_path):

@@ -2,12 +2,15 @@
 
 import copy
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers import flip_a_byte
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -135,7 +138,7 @@ def test_an_interruption_in_writing_leaves_the_older_checkpoint(noise, tmp_path,
         patch.setattr(checkpoint, "save_file", tear(checkpoint.save_file))
         with pytest.raises(KeyboardInterrupt):
             train(config(), noise, lambda record: None, tmp_path / "run")
-    assert [file.name for file in (tmp_path / "run").iterdir()] == ["state.safetensors"]
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["before.safetensors", "state.safetensors"]
     assert (tmp_path / "run" / "state.safetensors").read_bytes() == before
     reported = []
     assert_same(train(config(), noise, reported.append, tmp_path / "run"), expected)
@@ -144,34 +147,53 @@ def test_an_interruption_in_writing_leaves_the_older_checkpoint(noise, tmp_path,
 
 def test_the_checkpoint_is_one_file_of_tensors_without_pickle(noise, tmp_path):
     interrupted(config(), noise, tmp_path / "run", 3)
-    assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == ["run", "run/state.safetensors"]
+    files = sorted(file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*"))
+    assert files == ["run", "run/before.safetensors", "run/state.safetensors"]
     content = (tmp_path / "run" / "state.safetensors").read_bytes()
     size = int.from_bytes(content[:8], "little")  # safetensors: the length of a JSON header, the header, the numbers
     header = json.loads(content[8 : 8 + size])
-    assert [record["epoch"] for record in json.loads(header.pop("__metadata__")["history"])] == [1, 2]
+    assert [record["epoch"] for record in json.loads(header.pop("__metadata__")["about"])["history"]] == [1, 2]
     assert len(content) == 8 + size + max(tensor["data_offsets"][1] for tensor in header.values())
     assert {name.split(".")[0] for name in header} == {"model", "momentum", "generator"}
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "no history", "history is no JSON"])
-def test_a_damaged_checkpoint_is_named_and_not_used(damage, noise, tmp_path):
-    folder = tmp_path / "run"
-    interrupted(config(), noise, folder, 3)
-    file = folder / "state.safetensors"
-    if damage == "truncated":
-        file.write_bytes(file.read_bytes()[:-100])
-    elif damage == "empty":
-        file.write_bytes(b"")
-    else:
-        save_file(load_file(file), file, None if damage == "no history" else {"history": '[{"epoch": 1,'})
-    with pytest.raises(InputError, match=rf"{folder} is damaged .*remove this folder") as caught:
-        train(config(), noise, lambda record: None, folder)
-    assert "\n" not in str(caught.value)
-    file.unlink()
-    folder.rmdir()
-    reported = []
-    train(config(), noise, reported.append, folder)
-    assert reported[0]["epoch"] == 1
+DAMAGES = {
+    "truncated": lambda file: file.write_bytes(file.read_bytes()[:-100]),
+    "empty": lambda file: file.write_bytes(b""),
+    "a flipped bit": flip_a_byte,
+    "another history": lambda file: file.write_bytes(file.read_bytes().replace(b"epoch", b"Epoch")),
+    "no history": lambda file: save_file(load_file(file), file),
+    "history is no JSON": lambda file: save_file(load_file(file), file, {"about": '{"history": [{"epoch": 1,'}),
+    "history of an older version": lambda file: save_file(load_file(file), file, {"history": "[]"}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_from_a_damaged_checkpoint_a_training_goes_on_from_the_one_before(damage, noise, tmp_path, capsys):
+    folder, expected = tmp_path / "run", train(config(), noise, lambda record: None)
+    for damaged, resumed_at in ((["state"], 3), (["state", "before"], 1)):
+        interrupted(config(), noise, folder, 4)
+        for name in damaged:
+            DAMAGES[damage](folder / f"{name}.safetensors")
+        reported = []
+        assert_same(train(config(), noise, reported.append, folder), expected)
+        assert reported[0]["epoch"] == resumed_at
+        said = capsys.readouterr().err.splitlines()
+        assert [line.partition(" is damaged ")[0] for line in said] == [str(folder / f"{name}.safetensors") for name in damaged]
+        shutil.rmtree(folder)
+
+
+def test_a_full_disk_costs_the_checkpoint_not_the_training(noise, tmp_path, monkeypatch, capsys):
+    def full(*arguments):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    expected = train(config(), noise, lambda record: None)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    assert_same(train(config(), noise, lambda record: None, tmp_path / "run"), expected)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 5
+    assert all(line.endswith("(os error 28)): the training goes on without it") for line in said)
 
 
 def test_a_checkpoint_of_another_model_is_refused(noise, tmp_path):

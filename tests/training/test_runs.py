@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch import nn
 
 from lficam import paths
@@ -322,7 +323,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(method, config, lines, tmp_
             fit_or_load(given)
     assert stored_ids() == []
     folder = f".unfinished/{given.run_id()}"
-    assert everything_in(runs_dir()) == [".unfinished", folder, f"{folder}/state.safetensors"]
+    assert everything_in(runs_dir()) == [".unfinished", folder, f"{folder}/before.safetensors", f"{folder}/state.safetensors"]
     capsys.readouterr()
     run = fit_or_load(given)
     said = capsys.readouterr().out.splitlines()
@@ -333,16 +334,31 @@ def test_an_interrupted_run_goes_on_where_it_stopped(method, config, lines, tmp_
     assert stored_ids() == [given.run_id()]
 
 
-def test_a_damaged_checkpoint_is_named_and_keeps_no_other_run_from_being_trained(config, monkeypatch):
-    damaged, good = config(seed=1), config(seed=2)
-    file = runs_dir() / ".unfinished" / damaged.run_id() / "state.safetensors"
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_trained_from_the_beginning(config, capsys):
+    given = config(seed=1)
+    file = runs_dir() / ".unfinished" / given.run_id() / "state.safetensors"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"half a ch")
-    failed = runs.fit_missing([damaged, good])
-    assert failed.keys() == {damaged.run_id()}
-    assert type(failed[damaged.run_id()]) is InputError
-    assert f"{file.parent} is damaged" in str(failed[damaged.run_id()])
-    assert stored_ids() == [good.run_id()]
+    assert runs.fit_missing([given]) == {}
+    assert f"{file} is damaged" in capsys.readouterr().err
+    assert stored_ids() == [given.run_id()]
+    assert everything_in(runs_dir() / ".unfinished") == []
+
+
+def test_a_full_disk_while_a_run_is_stored_is_one_line_and_the_training_is_not_lost(config, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "keep_maps", lambda *arguments: full_disk())
+        with pytest.raises(OSError, match=rf"^{config().run_id()} cannot be stored .*: the next call goes on"):
+            fit_or_load(config())
+    assert stored_ids() == []
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_train_epoch", lambda *arguments: pytest.fail("an epoch was trained again"))
+        fit_or_load(config())
+
+
+def full_disk():
+    raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
 # Says when its fourth epoch has ended, before that epoch's checkpoint, and waits to be killed.
@@ -459,7 +475,7 @@ def unreadable(*arguments):
         raise InputError("cannot read the image") from error
 
 
-@pytest.mark.parametrize("failure", ["loss", "memory in training", "memory in testing", "image in testing", "checkpoint"])
+@pytest.mark.parametrize("failure", ["loss", "memory in training", "memory in testing", "image in testing"])
 def test_a_run_that_fails_leaves_nothing_in_memory_and_the_others_are_trained(failure, config, monkeypatch):
     bad, good = config(seed=1, lr=1e30 if failure == "loss" else 0.01), config(seed=2)
     models, left = [], []
@@ -478,9 +494,6 @@ def test_a_run_that_fails_leaves_nothing_in_memory_and_the_others_are_trained(fa
         only_the_first(full, monkeypatch, runs, "explain_samples")
     elif failure == "image in testing":
         only_the_first(unreadable, monkeypatch, runs, "explain_samples")
-    elif failure == "checkpoint":
-        unfinished(bad.run_id()).mkdir(parents=True)
-        (unfinished(bad.run_id()) / "state.safetensors").write_bytes(b"half a ch")
     failed = fit_missing([bad, good])
     gc.collect()
     assert len(models) == 2
@@ -532,22 +545,17 @@ def test_a_run_with_dropout_is_the_same_again_interrupted_or_not(config, lines, 
     same_run(found[2], found[0])
 
 
-def test_a_registered_trunk_is_not_trained_side_by_side(config, monkeypatch):
+def test_a_registered_trunk_is_trained_in_the_process_that_knows_it(config, monkeypatch):
     register_trunk("tests_runs_registered", with_dropout)
-    configs = [config(), config(trunk="tests_runs_registered")]
-    started = []
-    with monkeypatch.context() as patch:
-        patch.setattr(runs, "fit_in_workers", lambda *arguments: started.append(arguments))
-        with pytest.raises(InputError, match=r"jobs=2: trunk 'tests_runs_registered' is registered in this process alone.*one at"):
-            fit_missing(configs, jobs=2)
-    assert started == []
-    assert stored_ids() == []
-    assert fit_missing(configs, jobs=1) == {}
-    assert stored_ids() == sorted(given.run_id() for given in configs)
-    with monkeypatch.context() as patch:  # what is in the store needs no training
-        patch.setattr(runs, "fit_in_workers", lambda fit, missing, *rest: started.append(list(missing)) or {})
-        assert fit_missing([*configs, other := config(seed=1)], jobs=2) == {}
-    assert started == [[other.run_id()]]
+    configs = [config(trunk="tests_runs_registered"), other := config()]
+    elsewhere, failed = [], {"another": ValueError()}
+    monkeypatch.setattr(runs, "fit_in_workers", lambda fit, configs, *rest: elsewhere.append(list(configs)) or dict(failed))
+    assert fit_missing(configs, jobs=2) == failed
+    assert elsewhere == [[other.run_id()]]
+    assert stored_ids() == [configs[0].run_id()]
+    assert fit_missing(configs[:1], jobs=2) == {}  # what is in the store needs no training
+    assert fit_missing([config(trunk="tests_runs_registered", seed=1)], jobs=2) == {}  # and these alone need no worker
+    assert len(elsewhere) == 1
 
 
 # --- what is looked at ----------------------------------------------------------------------------------------------

@@ -10,6 +10,9 @@ from lficam.errors import InputError
 from lficam.paths import notebooks_dir
 
 _OPTIONS = ("--Voila.ip=127.0.0.1", "--strip_sources=True", "--theme=light", "--template=lficam")
+# Another site whose name points here would reach the widgets in a visitor's browser: only names of this machine are answered.
+_OPTIONS += ("--Voila.tornado_settings={'allow_remote_access': False}",)
+_OPTIONS += ("--MappingKernelManager.cull_idle_timeout=1800", "--MappingKernelManager.cull_interval=60")  # seconds; of pages left
 _TEMPLATES = Path(__file__).with_name("share")  # as Jupyter looks for them
 
 
