@@ -6,7 +6,7 @@ BIN     := .venv/bin
 CHELSEA := lficam/data/photographs/chelsea.png
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test docs lab explorer reference results model lock pin clean
+.PHONY: help figures test docs lab explorer reference results model stress lock pin clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --no-
 
 # Extras that no figure needs are pinned on top of it and installed only by those who want them.
 ON_TOP := for extra in docs export peers; do $(COMPILE) --extra $$extra --constraint requirements.lock --output-file requirements-$$extra.lock; done
+
+stress: .venv/tested  ## maintainers: kill what is at work 30 times, and look at what is left (10 minutes)
+	PYTHONPATH=tests $(BIN)/python tests/stress.py
 
 lock:  ## maintainers: pin the newest versions that pyproject.toml allows (needs uv)
 	$(COMPILE) --extra dev --upgrade --output-file requirements.lock
