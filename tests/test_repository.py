@@ -19,6 +19,7 @@ from PIL import Image
 import lficam
 from lficam.data.datasets import dataset_info
 from lficam.figures.profiles import PROFILES
+from lficam.figures.settings import PUBLISHED_IOU
 from lficam.figures.verdicts import Verdict
 from lficam.model.export import export
 from lficam.model.methods import METHODS
@@ -314,9 +315,33 @@ def test_the_costs_of_trainings_are_the_counted_ones():
 def test_the_verdicts_in_the_readme_are_those_of_the_reference_and_of_the_photographs():
     digits = [json.loads(file.read_text())["verdicts"] for file in sorted((ROOT / "figures" / "reference").glob("*.json"))]
     columns = [digits, *map(_verdicts_on, ("stl10", "catdog"))]
-    rows = re.findall(r"^\| ([CE]\d+): .+? \| (.*?) \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.M)
+    rows = re.findall(r"^\|([CE]\d+): [^|]+\|([^|]*)\|([^|]*)\|([^|]*)\|$", (ROOT / "README.md").read_text(), re.M)
     claims = [f"C{k}" for k in range(1, 4)] + [f"E{k}" for k in range(1, 12)]
     assert rows == [(claim, *(_in_short(figures, claim) for figures in columns)) for claim in claims]
+
+
+def test_what_the_readme_says_of_photographs_is_what_the_tables_say():
+    expected = {}
+    for name in ("stl10", "catdog"):
+        settings, agreement = (
+            pd.read_csv(ROOT / "figures" / "results" / name / f"{kind}_{name}.csv") for kind in ("settings", "agreement")
+        )
+        for title, named in (("ABN", "ABN"), ("LFI-CAM", "LFI-CAM"), ("plain network (CAM)", "plain (true class)")):
+            own = settings[(settings["method"] == title) & settings["test_accuracy"].notna()]
+            same, other = (
+                agreement[(agreement["compared"] == f"{title}: {which}") & (agreement["models"] == "all")].iloc[0]
+                for which in ("same image", "different images")
+            )
+            low, high = 100 * own["test_accuracy"].min(), 100 * own["test_accuracy"].max()
+            marked = 100 * own["above_threshold"].mean()
+            cells = [f"{low:.0f}–{high:.0f}", *(f"{value:.2f}" for value in (same["iou"], other["iou"], same["spearman"]))]
+            expected.setdefault(named, []).append([*cells, f"{marked:.0f}"])
+    text = (ROOT / "README.md").read_text()
+    for named, (stl10, catdog) in expected.items():
+        assert f"|{named}|{'|'.join(f'{a}; {b}' for a, b in zip(stl10, catdog, strict=True))}|\n" in text, named
+    for dataset in ("stl10", "catdog"):
+        for method in ("abn", "lfi-cam"):
+            assert f"{PUBLISHED_IOU[dataset, method]:.2f}" in text
 
 
 def _verdicts_on(dataset):
@@ -330,8 +355,9 @@ def _in_short(figures, claim):
     outcomes = {"supported": "**yes**", "not supported": "**no**", "inconclusive": "open"}
     cells = []
     for verdict in (Verdict.from_record(record) for records in figures for record in records if record["claim"] == claim):
-        for_free = " *for free*" if verdict.words.startswith("supported, but reached") else ""
-        cells.append(f"{verdict.measured.mean:z.2f} {outcomes[verdict.outcome]}{for_free}")
+        for_free = " *for free*" if verdict.words.startswith("supported, but") else ""
+        unsure = "?" if verdict.by_interval not in ("", verdict.outcome) else ""
+        cells.append(f"{verdict.measured.mean:z.2f} {outcomes[verdict.outcome]}{unsure}{for_free}")
     return "; ".join(cells)
 
 

@@ -20,7 +20,10 @@
 - `new_weights`: do they depend on what was learned? The sanity check
 - `class_dependence`: one map for all classes, on pictures of two objects
 - `fin_worth`: other weights in place of the FIN's
+- `small_trunks`: small networks of every kind, and a customised one
+- `any_trunk`: LFI-CAM on them
 - `result`: a finished figure
+- `closing`: the last words of a notebook
 - `page`: words, pictures and maps on a page in inches
 - `grid`: grids of pictures with heat maps
 - `contact_sheet`: a data set at a glance

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from lficam.figures.colors import style_of
 from lficam.figures.grid import Grid, draw_grid
-from lficam.figures.page import MARGIN, PAGE_WIDTH, SMALL, SMALL_LINE, TEXT, Page, wrapped
+from lficam.figures.page import LETTER, MARGIN, PAGE_WIDTH, SMALL, SMALL_LINE, TEXT, Page, wrapped
 from lficam.figures.printed_table import PrintedTable, draw_printed_table
 
-LEGEND = 4  # names side by side
+MARKED = 0.26  # inches that the line and the marker before a name in a legend take
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def draw_chart(chart: Chart) -> Figure:
         max(_height(panel) for k, panel in enumerate(row) if not _reach(chart, number, k)) for number, row in enumerate(chart.rows)
     ]
     named = list(dict.fromkeys(name for panel in chart.panels for name in _legend(panel)))
-    lines = -(-len(named) // LEGEND)
+    lines = len(_legend_lines(named))
     footnote = wrapped(chart.footnote, PAGE_WIDTH - 2 * MARGIN, SMALL) if chart.footnote else ""
     top, foot = 0.54 + SMALL_LINE * 1.2 * lines, 0.15 + (SMALL_LINE * (footnote.count("\n") + 1) if footnote else 0)
     height = top + sum(heights) + foot
@@ -192,12 +192,25 @@ def _legend(panel: Dots | Lines) -> list[str]:
 
 def _draw_legend(page: Page, names: Sequence[str]) -> None:
     """Between headline and panels, where no line can run through it."""
-    for k, name in enumerate(names):
-        line, column = divmod(k, LEGEND)
-        x, y = MARGIN + column * (PAGE_WIDTH - 2 * MARGIN) / LEGEND, 0.56 + SMALL_LINE * 1.2 * line
-        color, marker = style_of(name)
-        page.axes.plot([x, x + 0.1, x + 0.2], [y] * 3, color=color, marker=marker, markevery=[1], linewidth=1.2, markersize=3.5)
-        page.text(x + 0.26, y, name, SMALL, va="center")
+    for line, placed in enumerate(_legend_lines(names)):
+        y = 0.56 + SMALL_LINE * 1.2 * line
+        for x, name in placed:
+            color, marker = style_of(name)
+            page.axes.plot([x, x + 0.1, x + 0.2], [y] * 3, color=color, marker=marker, markevery=[1], linewidth=1.2, markersize=3.5)
+            page.text(x + MARKED, y, name, SMALL, va="center")
+
+
+def _legend_lines(names: Sequence[str]) -> list[list[tuple[float, str]]]:
+    """Where each name begins, in as many lines as they need."""
+    lines, x = [], PAGE_WIDTH
+    for name in names:
+        wide = MARKED + LETTER * SMALL * len(name) + 0.15
+        if x + wide > PAGE_WIDTH - MARGIN:
+            lines.append([])
+            x = MARGIN
+        lines[-1].append((x, name))
+        x += wide
+    return lines
 
 
 def _height(panel: Dots | Lines) -> float:

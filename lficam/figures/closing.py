@@ -40,19 +40,19 @@ def _how_sure(results: Sequence[Result], verdicts: Sequence[Verdict]) -> str:
     undecided = [verdict.claim for verdict in verdicts if verdict.outcome == OPEN]
     decided = f"By their rule {len(verdicts) - len(undecided)} of {len(verdicts)} questions are decided"
     left = f", {', '.join(undecided)} stay{'s' if len(undecided) == 1 else ''} open" if undecided else ""
+    if any(result.experiment.settings > 1 for result in results):
+        return f"{decided}{left}. Intervals are upper bounds for these settings, whose {runs} trainings are not drawn by chance."
     over = f"and as many other trainings as these {runs} " if any(v.measured and v.measured.models for v in verdicts) else ""
     not_over = "other data" if over else "other trainings or other data"
     return f"{decided}{left}. An interval says what other images of this data {over}may give, not what {not_over} would."
 
 
 def _for_free(verdicts: Sequence[Verdict]) -> str:
-    """Which of what was supported comes where nothing of what is claimed is at work, too."""
+    """Which of what was supported is not shown to exceed what comes where nothing of what is claimed is at work."""
     supported = [verdict for verdict in verdicts if verdict.outcome == "supported" and verdict.free]
     reached = [
-        f"{verdict.claim} by {verdict.free.what} ({verdict.free.measured.mean:.2f})"
-        for verdict in supported
-        if verdict.free.reached
+        f"{verdict.claim}, {verdict.free.what} ({verdict.free.measured.mean:.2f})" for verdict in supported if verdict.free.reached
     ]
-    beyond = [f"{verdict.claim} by {verdict.free.what}" for verdict in supported if not verdict.free.reached]
-    parts = [f"Reached, too: {', '.join(reached)}."] if reached else []
-    return " ".join(parts + ([f"Not reached: {', '.join(beyond)}."] if beyond else []))
+    beyond = [f"{verdict.claim}, {verdict.free.what}" for verdict in supported if not verdict.free.reached]
+    parts = [f"Not shown to be more than that: {'; '.join(reached)}."] if reached else []
+    return " ".join(parts + ([f"More than that: {'; '.join(beyond)}."] if beyond else []))

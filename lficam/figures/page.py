@@ -39,6 +39,7 @@ CONTRAST = 0.5  # of what there is in the picture below a map: with all of it, e
 PIXELS = 200  # a picture is enlarged to about so many a side, so that a map over it is smooth
 
 DARK, LIGHT = "0.1", "1.0"  # of a line that is seen on any colour: light, with a dark edge
+PALE = "0.35"  # of a line on what does not count
 OUTLINE = "#56b4e9"  # of the true object: no colour of the maps, told from white by colour-blind readers as well
 DIVERGING = "PuOr_r"  # of differences: orange above 0, violet below
 
@@ -134,8 +135,9 @@ class Page:
         if look.contour:
             lines = _lines(crop, cam, look.threshold)
             thin = min(1, side)  # in small pictures a line would hide what it surrounds
-            self.axes.add_collection(LineCollection(lines, linewidths=2.4 * thin, colors="0.6" if pale else DARK), autolim=False)
-            self.axes.add_collection(LineCollection(lines, linewidths=1.1 * thin, colors=LIGHT), autolim=False)
+            styles = [(1.1, PALE)] if pale else [(2.4, DARK), (1.1, LIGHT)]  # on a pale map a light line would not be seen
+            for width, color in styles:
+                self.axes.add_collection(LineCollection(lines, linewidths=width * thin, colors=color), autolim=False)
         if square is not None:
             self._frame(crop, square, linewidth=0.8, edgecolor=LIGHT, linestyle=":")
 

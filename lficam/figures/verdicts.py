@@ -55,10 +55,11 @@ class Verdict(NamedTuple):
 
     @property
     def words(self) -> str:
-        """The outcome; who reaches it for free; and what its interval says, if that is something else."""
+        """The outcome; what it is not shown to exceed; and what its interval says, if that is something else."""
         words = self.outcome
         if self.outcome == "supported" and self.free and self.free.reached:
-            words += f", but reached by {self.free.what}"
+            free = self.free.what
+            words += f", but true of {free} as well" if self.free.excess is None else f", but not shown to exceed {free}"
         return words + (f" (by its interval {self.by_interval})" if self.by_interval not in ("", self.outcome) else "")
 
     def record(self) -> dict[str, Any]:

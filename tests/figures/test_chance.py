@@ -197,7 +197,7 @@ def test_more_alike_than_a_plain_network_but_only_as_much_as_before_training():
     assert earned.outcome == given.outcome == "supported"
     assert (earned.free.reached, given.free.reached) == (False, True)
     assert earned.words == "supported"
-    assert given.words == "supported, but reached by untrained networks"
+    assert given.words == "supported, but not shown to exceed untrained networks"
     assert given.free.excess[:3] == pytest.approx((0, 0, 0))
     assert outcomes(seeds(by_chance, same, same, by_chance))["E10"] == "not supported"
 

@@ -167,7 +167,7 @@ def test_c1_by_its_interval_and_beside_what_anyone_can_draw():
     assert (verdict.free.what, verdict.free.reached) == ("a centred blob", True)
     assert verdict.free.measured.mean == pytest.approx(0.375)
     assert verdict.free.excess.mean == pytest.approx(0)
-    assert "reached by a centred blob" in verdict.words
+    assert "not shown to exceed a centred blob" in verdict.words
 
 
 def test_c1_of_several_models_is_over_models_too():
@@ -199,12 +199,12 @@ def test_free_is_reached_unless_all_of_the_excess_is_above_0():
     assert for_free("", Interval(0.2, 0.1, 0.3), Interval(0.05, 0.0, 0.11)).reached
 
 
-def test_a_supported_verdict_says_who_reaches_it_and_no_other():
-    assert judge("E1", Interval(0.25, 0.2, 0.3), free=FREE).words == "supported, but reached by untrained networks"
+def test_a_supported_verdict_says_what_it_is_not_shown_to_exceed_and_no_other():
+    assert judge("E1", Interval(0.25, 0.2, 0.3), free=FREE).words == "supported, but not shown to exceed untrained networks"
     assert judge("E1", Interval(0.25, 0.2, 0.3), free=FREE._replace(reached=False)).words == "supported"
     assert judge("E1", Interval(0.0, -0.2, 0.3), free=FREE).words == "inconclusive"
     verdict = judge_stability("C2", "ABN", around(0.3), 5, 5, Free("LFI-CAM", around(0.4), True))
-    assert verdict.words == "supported, but reached by LFI-CAM (by its interval inconclusive)"
+    assert verdict.words == "supported, but true of LFI-CAM as well (by its interval inconclusive)"
     reason = judge("E1", Interval(0.25, 0.2, 0.3), free=FREE).reason
     assert reason.endswith("above +0.00 (untrained networks: 0.200 [0.100, 0.300]; more than that by 0.050 [-0.010, 0.110])")
 

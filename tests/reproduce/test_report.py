@@ -55,7 +55,7 @@ FIGURE_1 = """\
 | a_b | 0.500 [0.250, 0.750] | True | 1 |  | 5 |
 | c\\|d |  | False | all |  | 3 |
 
-- **C1 supported, but reached by a centred blob (by its interval inconclusive)**: gain 0.25.
+- **C1 supported, but not shown to exceed a centred blob (by its interval inconclusive)**: gain 0.25.
 - **E1 not measured**: no masks.
 - Something else came out.
 
@@ -98,7 +98,7 @@ def test_the_report_in_markdown(figure, tmp_path):
         "| claim | figure | measured | 95 % interval (models) | for free | verdict | quantity |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         f"{c1} 0.250 | [0.125, 0.500] (5) | a centred blob: 0.500 [0.250, 0.750] | "
-        f"**supported, but reached by a centred blob (by its interval inconclusive)** | {QUANTITIES['C1']} |",
+        f"**supported, but not shown to exceed a centred blob (by its interval inconclusive)** | {QUANTITIES['C1']} |",
         f"{e1}  |  |  | **not measured** | {QUANTITIES['E1']} |",
         "",
         NOTE,
@@ -193,7 +193,7 @@ def test_a_figure_is_what_its_files_say(figure):
     file = figure()
     (found,) = filter(None, gather(file.parent, "quick").figures.values())
     assert (found.label, found.title, found.caption) == ("Figure 1", "A title", "What it shows.")
-    assert (found.picture, found.record) == (file.with_suffix(".png"), file)
+    assert (found.pictures, found.record) == ([file.with_suffix(".png")], file)
     free = Free("a centred blob", Interval(0.5, 0.25, 0.75), True, Interval(0, -1, 1, 5))
     judged = Verdict("C1", "supported", "gain 0.25", Interval(0.25, 0.125, 0.5, 5), free, "inconclusive")
     assert found.verdicts == [judged, Verdict("E1", "not measured", "no masks", None)]
@@ -212,7 +212,7 @@ def test_a_picture_that_goes_missing_leaves_the_older_report(figure, tmp_path, m
     figure()
     before = write_report(tmp_path, "quick").read_text()
     gathered = gather(tmp_path, "quick")
-    gone = {heading: found and replace(found, picture=tmp_path / "gone.png") for heading, found in gathered.figures.items()}
+    gone = {heading: found and replace(found, pictures=[tmp_path / "gone.png"]) for heading, found in gathered.figures.items()}
     monkeypatch.setattr(report, "gather", lambda folder, profile: replace(gathered, title="newer", figures=gone))
     with pytest.raises(InputError, match=r"gone\.png"):
         write_report(tmp_path, "quick")
