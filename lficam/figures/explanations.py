@@ -63,7 +63,7 @@ def effectiveness_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     grid = Grid(
         experiment.title,
         experiment.source,
-        ["(a) input", *columns, "difference,\n(d) less (c)"],
+        ["(a) input", *(name.replace("mean feature", "mean\nfeature") for name in columns), "difference,\n(d) less (c)"],
         [""] * len(shown),
         panels,
         footnote=footnote + _start(experiment),

@@ -120,7 +120,8 @@ def test_a_comparison_of_ones_own_images_is_trained_drawn_and_judged(made):
     done, plan = made
     assert done.returncode == 0, done.stderr
     assert plan.folder.parent == figures_dir()
-    assert {file.name for file in plan.folder.iterdir()} == {f"compare_folder.{suffix}" for suffix in ("png", "pdf", "csv", "json")}
+    files = {f"compare_folder{suffix}" for suffix in (".png", ".pdf", ".csv", ".json", "_pairs.png")}
+    assert {file.name for file in plan.folder.iterdir()} == files
     assert sorted(file.parent.name for file in runs_dir().glob("*/run.json")) == sorted(c.run_id() for c in plan.configs())
     verdicts = [line for line in done.stdout.splitlines() if re.match(r"C\d ", line)]
     assert [re.match(r"(C\d) (supported|not supported|inconclusive): ", line).group(1) for line in verdicts] == ["C2", "C3"]
