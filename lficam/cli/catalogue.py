@@ -79,13 +79,14 @@ def describe(name: str, folder: str | None, picture: Path | None = None) -> Iter
 
 def _draw(data: Dataset, title: str, picture: Path) -> None:
     from lficam.figures.contact_sheet import contact_sheet
+    from lficam.figures.page import DPI
 
     sheet = contact_sheet(data, title)
     known = sheet.canvas.get_supported_filetypes()
     if picture.suffix[1:] not in known:
         raise InputError(f"--picture {picture}: expected a name that ends in .png, or one of .{', .'.join(known)}")
     with atomic_file(picture) as temporary:
-        sheet.savefig(temporary)
+        sheet.savefig(temporary, dpi=DPI)
 
 
 def _rounded(values: tuple[float, ...]) -> str:

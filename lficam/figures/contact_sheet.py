@@ -23,6 +23,6 @@ def contact_sheet(dataset: Dataset, title: str) -> Figure:
     page.headline(title, f"test images, drawn at random{known if masks is not None else ''}")
     for i, picture in enumerate(pictures):
         x, y = MARGIN + (i % COLUMNS) * pitch, top + (i // COLUMNS) * row
-        page.picture(x, y, side, Photograph(picture), mask=None if masks is None else masks[i])
+        page.picture(x, y, side, Photograph(picture, mask=None if masks is None else masks[i]))
         page.text(x + side / 2, y + side + 0.02, dataset.classes[chosen.labels[i]], SMALL, side, ha="center", va="top")
     return page.figure

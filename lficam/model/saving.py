@@ -103,22 +103,26 @@ class Savable(PyTorchModelHubMixin):
     @classmethod
     def _check_config(cls, file: Path) -> None:
         """Raise InputError unless it holds what `save_pretrained` writes."""
-        try:
-            config = json.loads(file.read_text())
-        except ValueError as error:  # no text, no JSON
-            raise InputError(f"{file} is damaged ({type(error).__name__}): expected what save_pretrained wrote") from error
-        if not isinstance(config, dict):
-            raise InputError(f"{file} holds a {type(config).__name__}: expected an object, as save_pretrained wrote it")
-        classes = Savable.__subclasses__() if cls is Savable else [cls]
+        classes = {cls, *Savable.__subclasses__()} - {Savable}  # which of them it is, is said later
         known = {
             "architecture",
             *Metadata.__dataclass_fields__,
             *(name for one in classes for name in one._hub_mixin_init_parameters),
         }
-        if unknown := sorted(config.keys() - known):
-            raise InputError(f"{file} has an unknown key {unknown[0]!r}: expected {', '.join(sorted(known))}")
-        if not isinstance(config.get("trunk"), dict | None):
-            raise InputError(f"{file} has the trunk {config['trunk']!r}: expected an object with its name")
+        try:
+            config = json.loads(file.read_text())
+        except ValueError as error:  # no text, no JSON
+            why = type(error).__name__
+        else:
+            if not isinstance(config, dict):
+                why = f"a {type(config).__name__}, not an object"
+            elif unknown := sorted(config.keys() - known):
+                why = f"an unknown key {unknown[0]!r}, expected {', '.join(sorted(known))}"
+            elif not isinstance(config.get("trunk"), dict | None):
+                why = f"the trunk {config['trunk']!r}, expected an object with its name"
+            else:
+                return
+        raise InputError(f"the model in {file.parent} is damaged or of another version ({file.name}: {why}): get it again")
 
     @classmethod
     def _from_pretrained(

@@ -143,10 +143,11 @@ def is_current(plan: Experiment, run_ids: Iterable[str]) -> bool:
         return False
     try:
         record, cells = json.loads(plan.file(".json").read_text()), _cells(executed(plan))
+        code = record["code"]
     except (ValueError, KeyError, TypeError):  # half-written, or damaged
         return False
     return (
-        record["code"] == code_digest()
+        code == code_digest()
         and record.get("objects") == plan.objects
         and [run["sha256"] for run in record["runs"]] == [sums_of(id) for id in run_ids]
         and all((file := plan.folder / name).is_file() and sha256(file) == sha for name, sha in record["sha256"].items())

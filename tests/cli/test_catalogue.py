@@ -8,12 +8,14 @@ import zipfile
 import numpy as np
 import pytest
 from helpers import BLUE, RED, command, flip_a_byte, photographs, write_image
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from lficam.cli.catalogue import describe, prepare, print_table
 from lficam.data.datasets import DATASETS, load_dataset
 from lficam.data.folders import split_by_name
 from lficam.errors import InputError
+from lficam.figures.page import OUTLINE
 
 
 @pytest.fixture
@@ -160,7 +162,7 @@ def test_where_the_object_is_known_is_said_and_drawn(data, lficam, tmp_path):
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width == 1380
         colours = np.asarray(sheet.convert("RGB")).reshape(-1, 3)
-    outline = np.abs(colours.astype(int) - [0, 0xE5, 0xFF]).max(1) < 30
+    outline = np.abs(colours.astype(int) - [round(255 * part) for part in to_rgb(OUTLINE)]).max(1) < 30
     assert outline.sum() > 200
 
 

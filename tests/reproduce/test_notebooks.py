@@ -267,7 +267,7 @@ def test_figure_6_on_a_folder_of_photographs(tmp_path, monkeypatch):
     record = json.loads(file.read_text())
     assert "Cat&Dog (16 + 12 photographs), quick profile, changed: trunk=cifar_resnet8" in record["source"]
     assert "photos" not in file.read_text()  # the folder is the user's own affair
-    assert len(record["drawing"]["panels"]) == 6 * 11
+    assert len(record["drawing"]["panels"]) == 4 * 11
     assert {panel["id"].split("/")[0] for panel in record["drawing"]["panels"]} == {"test"}
 
 
