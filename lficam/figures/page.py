@@ -209,6 +209,9 @@ class Page:
             self.figure.savefig(png, format="png", dpi=dpi, metadata=texts, pil_kwargs={"compress_level": 1})
         return png.getvalue()
 
+    def __repr__(self) -> str:
+        return "<page>"
+
     def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
         """As a notebook shows it, and says it to those who cannot see it."""
         return self.png(NOTEBOOK_DPI), {"alt": self.words}
