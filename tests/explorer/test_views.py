@@ -12,13 +12,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from tiny_runs import encoded, noise
 
 from lficam.explorer.answers import Network, box_of
+from lficam.explorer.canvas import Canvas
 from lficam.explorer.gallery import network_of
 from lficam.explorer.own_pictures import add_upload
 from lficam.explorer.render import draw_view
 from lficam.explorer.scene import scene_of
 from lficam.explorer.sentences import effect, how_alike, setting, similarity
 from lficam.explorer.state import TITLES, WIDTHS
-from lficam.figures.page import DPI, Page
+from lficam.figures.page import DPI
 
 
 class Panel(NamedTuple):
@@ -42,7 +43,7 @@ class Drawn:
         calls = {name: [] for name in ("picture", "map", "text", "features", "bars", "matrix", "scale")}
         with pytest.MonkeyPatch.context() as patch:
             for name, found in calls.items():
-                patch.setattr(Page, name, self._recorder(getattr(Page, name), found))
+                patch.setattr(Canvas, name, self._recorder(getattr(Canvas, name), found))
             page = draw_view(scene_of(state))
         self.width, self.height, self.texts = page.width, page.height, calls["text"]
         panels = [self._panel(call) for call in (*calls["picture"], *calls["map"])]
