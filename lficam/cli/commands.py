@@ -316,7 +316,7 @@ def runs(
             print(f"{id}: {why}")
             if repair and trained_again(id, needed.get(id)):
                 print(f"{id}: trained again")
-        if found and not (repair and not damaged_runs()):
+        if found and (not repair or damaged_runs()):
             raise typer.Exit(1)
         return
     for id in [*needed, *(other for other in stored_ids() if other not in needed)]:

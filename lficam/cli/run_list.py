@@ -7,9 +7,9 @@ from lficam.errors import InputError, MissingDataError
 from lficam.figures.experiments import EXPERIMENTS, comparison, experiment
 from lficam.model.bundled import BUNDLED, bundled
 from lficam.paths import runs_dir
-from lficam.sums import changed, has_sums, write_sums
+from lficam.sums import changed
 from lficam.training.config import RunConfig
-from lficam.training.runs import is_stored, load_record, recorded_config, train_again
+from lficam.training.runs import is_stored, load_record, record_sums, recorded_config, train_again
 
 
 def state_of(id: str) -> str:
@@ -43,9 +43,8 @@ def damaged_runs() -> dict[str, str]:
     """
     found = {}
     for folder in sorted(folder for folder in runs_dir().glob("[!.]*") if folder.is_dir()):
-        if is_stored(folder.name) and not has_sums(folder):
-            print(f"{folder.name} was stored without checksums, by an older version: they are recorded now", file=sys.stderr)
-            write_sums(folder)
+        if is_stored(folder.name):
+            record_sums(folder.name)
         if why := changed(folder) or _unreadable(folder.name):
             found[folder.name] = why
     for name in BUNDLED:

@@ -260,6 +260,14 @@ def damaged(ids: Iterable[str]) -> dict[str, InputError]:
     return {id: InputError(f"{runs_dir() / id}/{why}: {REPAIR}") for id, why in found.items() if why}
 
 
+def record_sums(id: str) -> None:
+    """Give a stored run checksums where it has none, since an older version stored it, and say so."""
+    folder = runs_dir() / id
+    if not has_sums(folder):
+        print(f"{id} was stored without checksums, by an older version: they are recorded now", file=sys.stderr, flush=True)
+        write_sums(folder)
+
+
 def sums_of(id: str) -> str:
     """Identifies the files of a stored run, its weights among them; "" for one without checksums."""
     return sha256(runs_dir() / id / SUMS) if has_sums(runs_dir() / id) else ""
@@ -276,9 +284,7 @@ def load_run(id: str) -> Run:
     Raises InputError if there is no such run, it has been damaged, or it was stored by another version of this library.
     """
     record, folder = load_record(id), runs_dir() / id
-    if not has_sums(folder):
-        print(f"{id} was stored without checksums, by an older version: they are recorded now", file=sys.stderr, flush=True)
-        write_sums(folder)
+    record_sums(id)
     try:
         with torch.random.fork_rng(devices=[]):  # its weights are drawn before they are replaced
             model = METHODS[record.config.method].model.from_pretrained(folder)
