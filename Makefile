@@ -44,7 +44,8 @@ model: .venv/ready  ## maintainers: train the models that come with the package 
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate --quiet --custom-compile-command "make lock"
 
 # Extras that no figure needs are pinned on top of it and installed only by those who want them.
-ON_TOP := for extra in docs export peers; do $(COMPILE) --extra $$extra --constraint requirements.lock --output-file requirements-$$extra.lock; done
+ON_TOP := for extra in docs export peers; do $(COMPILE) --extra $$extra --constraint requirements.lock --output-file requirements-$$extra.lock; done; \
+    $(COMPILE) --extra cluster --constraint requirements.lock --constraint requirements-docs.lock --output-file requirements-cluster.lock
 
 stress: .venv/tested  ## maintainers: kill what is at work 30 times, and look at what is left (10 minutes)
 	PYTHONPATH=tests $(BIN)/python tests/stress.py

@@ -4,6 +4,7 @@
 Wrong input is one line on standard error and exit code 2. A figure or a training that fails is exit code 1.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,9 +53,14 @@ def main() -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print it and exit.")] = False,
 ) -> None:
     """LFI-CAM: train it, explain images, regenerate the figures of its supplement."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and context.invoked_subcommand != "train":
+        raise InputError(
+            f"only `lficam train` runs in several processes: start `lficam {context.invoked_subcommand}` without a launcher"
+        )
 
 
 @app.command()
@@ -282,8 +288,9 @@ def train(
     compare: CompareOption = "",
     set_: SetOption = [],  # noqa: B006
 ) -> None:
-    """Train one run of a profile, for instance as one job of a cluster."""
+    """Train one run of a profile, for instance as one job of a cluster; on several GPUs under `accelerate launch` or `torchrun`."""
     from lficam.cli.run_list import needed_runs
+    from lficam.training.processes import leave, part
     from lficam.training.runs import fit_or_load
 
     needed = needed_runs(profile, _overrides(set_), compare)
@@ -294,7 +301,9 @@ def train(
         )
     with _resumable():
         run = fit_or_load(needed[id])
-    print(f"{run.id}: test accuracy {run.metrics['test_accuracy']:.3f} after {run.metrics['seconds']:.0f} s of training")
+        leave()
+    if part().index == 0:
+        print(f"{run.id}: test accuracy {run.metrics['test_accuracy']:.3f} after {run.metrics['seconds']:.0f} s of training")
 
 
 @app.command()
@@ -304,11 +313,19 @@ def runs(
     set_: SetOption = [],  # noqa: B006
     verify: Annotated[bool, typer.Option("--verify", help="Name what has changed since it was stored, of all runs.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="The same, and train it again.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="What a profile needs as one object: runs, notebooks.")] = False,
 ) -> None:
     """List the runs a profile needs and all others in the store, with their test accuracy where trained."""
-    from lficam.cli.run_list import damaged_runs, needed_runs, state_of, trained_again
+    from json import dumps
+
+    from lficam.cli.run_list import as_jobs, damaged_runs, needed_runs, state_of, trained_again
     from lficam.training.runs import stored_ids
 
+    if json:
+        if compare or verify or repair:
+            raise InputError("--json says what the figures of a profile need: leave out the other options")
+        print(dumps(as_jobs(profile, _overrides(set_)), indent=1))
+        return
     needed = needed_runs(profile, _overrides(set_), compare)
     if verify or repair:
         found = damaged_runs()

@@ -1,10 +1,13 @@
 """Which runs a profile needs, what is known of each, and whether they are whole."""
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from lficam.errors import InputError, MissingDataError
 from lficam.figures.experiments import EXPERIMENTS, comparison, experiment
+from lficam.figures.outputs import code_digest
+from lficam.figures.plan import Experiment
 from lficam.model.bundled import BUNDLED, bundled
 from lficam.paths import runs_dir
 from lficam.sums import changed
@@ -27,13 +30,29 @@ def needed_runs(profile: str, overrides: dict[str, Any], compare: str) -> dict[s
     if compare:
         return {config.run_id(): config for config in comparison(compare, profile, overrides).configs()}
 
-    needed = {}
+    return {config.run_id(): config for plan in _plans(profile, overrides) for config in plan.configs()}
+
+
+def as_jobs(profile: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    """What there is to do for a profile's figures, as plain values, for an engine that does it job by job.
+
+    runs: id -> config. notebooks: name -> the ids that it needs trained. code: identifies the code that the figures are made by.
+    """
+    runs, notebooks = {}, {}
+    for plan in _plans(profile, overrides):
+        configs = {config.run_id(): config.model_dump() for config in plan.configs()}
+        runs |= configs
+        notebooks.setdefault(plan.notebook, {}).update(dict.fromkeys(configs))
+    return {"runs": runs, "notebooks": {name: list(ids) for name, ids in notebooks.items()}, "code": code_digest()}
+
+
+def _plans(profile: str, overrides: dict[str, Any]) -> Iterator[Experiment]:
+    """The figures of a profile whose data is there; the others are named."""
     for name in EXPERIMENTS:
         try:
-            needed |= {config.run_id(): config for config in experiment(name, profile, overrides).configs()}
+            yield experiment(name, profile, overrides)
         except MissingDataError as error:
             print(f"lficam: {name}: {error}", file=sys.stderr)
-    return needed
 
 
 def damaged_runs() -> dict[str, str]:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 # Share of the shorter side that the test crop keeps: Resize(256), CenterCrop(224).
@@ -20,17 +20,20 @@ CENTERED = ("resized-crop-flip",)
 AUGMENTATIONS = ("none", "crop", "crop-flip", "resized-crop-flip")
 
 
-def augment(images: Tensor, shapes: Tensor, size: int, augmentation: str, generator: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor, shapes: Tensor, size: int, augmentation: str, generator: torch.Generator, own: slice = slice(None)
+) -> Tensor:
     """Randomly crop and flip uint8 images (N, 3, s, s) -> float (N, 3, size, size) in [0, 1].
 
     augmentation: "none"; "crop", RandomCrop(size, padding=4); "crop-flip", the same and a horizontal flip with probability 1/2
         (the CIFAR recipe); "resized-crop-flip", RandomResizedCrop(size) and the flip (the recipe of the other data sets).
     shapes: (N, 2), height and width of the originals in pixels, since the aspect ratio of a crop is one of the original.
     generator: on the CPU, whatever the device of the images, so that the same seed gives the same crops everywhere.
+    own: which images of the batch these are; `shapes` are those of all, and for all is drawn.
     """
     if augmentation == "none":
-        return evaluation_crop(images, shapes, size, augmentation)
-    count = len(images)
+        return evaluation_crop(images, shapes[own], size, augmentation)
+    count = len(shapes)
     if augmentation == "resized-crop-flip":
         boxes = random_resized_boxes(shapes.cpu(), generator)
     else:
@@ -39,7 +42,7 @@ def augment(images: Tensor, shapes: Tensor, size: int, augmentation: str, genera
     flip = torch.zeros(count, dtype=torch.bool)
     if augmentation.endswith("flip"):
         flip = torch.rand(count, generator=generator) < 0.5
-    return crop(images, boxes, size, flip)
+    return crop(images, boxes[own], size, flip[own])
 
 
 def kept_side(size: int, augmentation: str) -> int:
@@ -114,3 +117,27 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
         torch.tensor(values, dtype=images.dtype).view(3, 1, 1).to(images.device, non_blocking=True) for values in (mean, std)
     )
     return (images - mean) / std
+
+
+# --- of one image, as it comes from its file ---------------------------------------------------------------------------
+
+
+def training_transform(size: int, augmentation: str) -> nn.Module:
+    """torchvision's transforms behind the names in `AUGMENTATIONS`: an image in RGB -> (3, size, size) uint8."""
+    from torchvision.transforms import v2  # late: it costs a second
+
+    steps = [v2.RandomResizedCrop(size) if augmentation == "resized-crop-flip" else v2.Resize((size, size))]
+    if augmentation in ("crop", "crop-flip"):
+        steps.append(v2.RandomCrop(size, padding=4))
+    if augmentation.endswith("flip"):
+        steps.append(v2.RandomHorizontalFlip())
+    return v2.Compose([*steps, v2.PILToTensor()])
+
+
+def evaluation_transform(size: int, augmentation: str) -> nn.Module:
+    """What is tested, by torchvision's transforms: an image in RGB -> (3, size, size) uint8."""
+    from torchvision.transforms import v2  # late: it costs a second
+
+    border = augmentation in CENTERED
+    steps = [v2.Resize(round(size / TEST_CROP)), v2.CenterCrop(size)] if border else [v2.Resize((size, size))]
+    return v2.Compose([*steps, v2.PILToTensor()])

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lficam.data.augmentation import CENTERED, TEST_CROP, evaluation_masks, kept_side
+from lficam.data.augmentation import evaluation_masks, evaluation_transform, kept_side, training_transform
 from lficam.data.decoding import UnreadableImageError, open_image, read_image, upright_size
 from lficam.data.objects import read_object
 from lficam.data.photograph import LONGEST, Photograph, photograph, pixels_of
-from lficam.data.samples import Samples
+from lficam.data.samples import ALONE, Part, Samples
 from lficam.errors import InputError
 from lficam.paths import atomic_file, lock, runs_dir
 from lficam.progress import bars_can_be_drawn
@@ -101,28 +100,33 @@ class ImageFiles:
 
     def crops(self, size: int, augmentation: str, batch_size: int, device: torch.device) -> Iterator[Tensor]:
         samples = [(i, 0) for i in range(len(self))]
-        for images, _ in self._batches(samples, _test_transform(size, augmentation), batch_size, device):
+        for images, _ in self._batches(samples, evaluation_transform(size, augmentation), batch_size, device):
             yield images
 
     def augmented(
-        self, size: int, augmentation: str, batch_size: int, generator: torch.Generator, device: torch.device
+        self, size: int, augmentation: str, batch_size: int, generator: torch.Generator, device: torch.device, part: Part = ALONE
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """As for every split. Each sample has a seed of its own, so that the number of workers changes nothing."""
         order = torch.randperm(len(self), generator=generator)
         seeds = torch.randint(2**62, (len(self),), generator=generator)
         samples = list(zip(order.tolist(), seeds.tolist(), strict=True))
-        yield from self._batches(samples, _train_transform(size, augmentation), batch_size, device)
+        yield from self._batches(samples, training_transform(size, augmentation), batch_size, device, part)
 
     def _batches(
-        self, samples: list[tuple[int, int]], transform: torch.nn.Module, batch_size: int, device: torch.device
+        self,
+        samples: list[tuple[int, int]],
+        transform: torch.nn.Module,
+        batch_size: int,
+        device: torch.device,
+        part: Part = ALONE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        batches = math.ceil(len(samples) / batch_size)
+        whole = [samples[start : start + batch_size] for start in range(0, len(samples), batch_size)]
+        batches = [batch[part.at_least_one(len(batch))] for batch in whole]
         loader = torch.utils.data.DataLoader(
             _Crops(self.files, self.labels, transform),
-            batch_size,
-            sampler=samples,
+            batch_sampler=batches,
             collate_fn=_batch,
-            num_workers=min(self.workers, batches) if batches > 1 else 0,  # for one alone this process would wait
+            num_workers=min(self.workers, len(batches)) if len(batches) > 1 else 0,  # for one alone this process would wait
             pin_memory=device.type == "cuda",
             generator=torch.Generator(),  # its own, else it draws from the global one
         )
@@ -157,26 +161,6 @@ def _batch(crops: Sequence[tuple[Tensor, Tensor] | InputError]) -> Sequence[Tens
     """Images (n, 3, size, size) and labels (n,), or the first error."""
     errors = (crop for crop in crops if isinstance(crop, InputError))
     return next(errors, None) or torch.utils.data.default_collate(crops)
-
-
-def _train_transform(size: int, augmentation: str) -> torch.nn.Module:
-    """torchvision's transforms behind the names in `augmentation.AUGMENTATIONS`."""
-    from torchvision.transforms import v2  # late: it costs a second
-
-    steps = [v2.RandomResizedCrop(size) if augmentation == "resized-crop-flip" else v2.Resize((size, size))]
-    if augmentation in ("crop", "crop-flip"):
-        steps.append(v2.RandomCrop(size, padding=4))
-    if augmentation.endswith("flip"):
-        steps.append(v2.RandomHorizontalFlip())
-    return v2.Compose([*steps, v2.PILToTensor()])
-
-
-def _test_transform(size: int, augmentation: str) -> torch.nn.Module:
-    from torchvision.transforms import v2  # late: it costs a second
-
-    border = augmentation in CENTERED
-    steps = [v2.Resize(round(size / TEST_CROP)), v2.CenterCrop(size)] if border else [v2.Resize((size, size))]
-    return v2.Compose([*steps, v2.PILToTensor()])
 
 
 def find_unreadable(images: ImageFiles) -> dict[str, str]:

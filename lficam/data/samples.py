@@ -6,13 +6,34 @@ what both can do.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from lficam.data.augmentation import augment, evaluation_crop, evaluation_masks
 from lficam.data.photograph import Photograph, photograph
+
+
+class Part(NamedTuple):
+    """Of every batch the slice that one of `count` processes takes; all of it where there is one."""
+
+    index: int = 0
+    count: int = 1
+
+    def of(self, batch: int) -> slice:
+        """Its slice of a batch of so many samples: parts in order, the first ones larger by one; none where there are too few."""
+        size, larger = divmod(batch, self.count)
+        start = self.index * size + min(self.index, larger)
+        return slice(start, start + size + (self.index < larger))
+
+    def at_least_one(self, batch: int) -> slice:
+        """The same, or the first sample where it has none, since every process has to take part in a step."""
+        own = self.of(batch)
+        return own if own.stop > own.start else slice(0, 1)
+
+
+ALONE = Part()
 
 
 class Split(Protocol):
@@ -53,11 +74,12 @@ class Split(Protocol):
         """
 
     def augmented(
-        self, size: int, augmentation: str, batch_size: int, generator: torch.Generator, device: torch.device
+        self, size: int, augmentation: str, batch_size: int, generator: torch.Generator, device: torch.device, part: Part = ALONE
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch: every sample once in random order, as batches (n, 3, size, size) in [0, 1] and labels (n,) on `device`.
 
         augmentation: one of `augmentation.AUGMENTATIONS`. generator: decides order and crops; on the CPU.
+        part: of each batch, `Part.at_least_one`; what is drawn is the same for all.
         """
 
 
@@ -110,12 +132,13 @@ class Samples:
             yield evaluation_crop(images.to(device), shapes.to(device), size, augmentation)
 
     def augmented(
-        self, size: int, augmentation: str, batch_size: int, generator: torch.Generator, device: torch.device
+        self, size: int, augmentation: str, batch_size: int, generator: torch.Generator, device: torch.device, part: Part = ALONE
     ) -> Iterator[tuple[Tensor, Tensor]]:
         for index in torch.randperm(len(self), generator=generator).split(batch_size):
-            there = index.to(self.images.device, non_blocking=True)
-            images = augment(self.images[there].to(device), self.shapes[index], size, augmentation, generator)
-            yield images, self.labels[index].to(device, non_blocking=True)
+            own = part.at_least_one(len(index))
+            there = index[own].to(self.images.device, non_blocking=True)
+            images = augment(self.images[there].to(device), self.shapes[index], size, augmentation, generator, own)
+            yield images, self.labels[index[own]].to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)

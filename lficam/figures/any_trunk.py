@@ -30,7 +30,10 @@ def trunks_figure(experiment: Experiment, runs: Sequence[Run]) -> Result:
     measured = Measured(values, first.sources())
     judged = judge_trunks(measured)
     chance = anyones_maps(first.masks())
-    footnote = "Under each map: predicted class and its probability; × marks a wrong one. M: millions, multiply-adds of one image."
+    footnote = (
+        "Under each map: predicted class and its probability; × marks a wrong one. M: millions, multiply-adds of one image. "
+        "What each classifies without LFI-CAM is not measured here."
+    )
     if chance:
         inside = next(iter(chance.values()))["energy"].nanmean()
         footnote += f" Inside: mean share of the map's sum on the true object; of a map that is the same everywhere {inside:.2f}."

@@ -58,8 +58,8 @@ def _remarks(table: pd.DataFrame, costs: pd.DataFrame) -> tuple[str, ...]:
     fin, explained = costs.loc["FIN of LFI-CAM"], costs.loc["ResNet-50 trunk (stem stride 1, 14×14)"]
     parameters, multiply_adds = costs.columns
     return (
-        f"{shapes.sum()} of {len(table)} shapes and {(printed == layers).sum()} of {len(table)} layers are as printed, "
-        f"{(printed.str.replace('S0', 'S1') == layers).sum()} if stride 0 is taken for 1",
+        f"As printed are {shapes.sum()} of {len(table)} shapes and {(printed == layers).sum()} of {len(table)} layers; with stride "
+        f"1 where stride 0 is printed, which no convolution has, {(printed.str.replace('S0', 'S1') == layers).sum()} layers",
         f"The FIN has {fin[parameters]:.0f} million parameters and takes {fin[multiply_adds]:.0f} billion multiply-adds an image; "
         f"the trunk that it explains has {explained[parameters]:.0f} million and takes {explained[multiply_adds]:.0f} billion",
     )

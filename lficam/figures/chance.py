@@ -1,7 +1,7 @@
 """Extra figures 1 to 3: how alike the maps of several models are, with intervals, beside what chance and no training would give.
 
 All models see the same images, and pairs of models share models (`intervals`). Between settings an interval counts the settings'
-differences as chance: it is an upper bound, and says nothing of other settings.
+differences as chance: it is wider than these settings need, and says nothing of others.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from lficam.figures.charts import Chart, Dots, Lines
+from lficam.figures.claims import METRICS
 from lficam.figures.models import Models, models_of, pair_values, untrained_maps
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
@@ -26,7 +27,6 @@ from lficam.model.methods import METHODS
 from lficam.training.runs import RunRecord
 
 THRESHOLDS = [k / 10 for k in range(1, 10)]
-OF_UNTRAINED = ("iou", "top_overlap")  # metrics that questions about training are judged by
 
 
 class Compared(NamedTuple):
@@ -55,7 +55,25 @@ class Compared(NamedTuple):
 
     def than_untrained(self) -> dict[str, Tensor]:
         """Metric -> (S, S, n), by how much trained models agree more than untrained ones."""
-        return {metric: self.pairs[metric][..., : values.shape[-1]] - values for metric, values in self.untrained.items()}
+        return {metric: _first(self.pairs[metric], values) - values for metric, values in self.untrained.items()}
+
+    def about_the_image(self) -> Tensor:
+        """(S, S, N): IoU of the same image between two models, less the mean of what different images of either give."""
+        return _less_apart(self.pairs["iou"], self.free["different images"])
+
+    def about_the_image_untrained(self) -> Tensor:
+        """The same between untrained networks, (S, S, n)."""
+        return _less_apart(self.untrained["iou"], self.untrained_apart)
+
+
+def _less_apart(pairs: Tensor, apart: Tensor) -> Tensor:
+    """Pairs (S, S, n) less the mean of what each of the two models has by itself, (S, n)."""
+    return pairs - (apart[:, None] + apart[None]) / 2
+
+
+def _first(values: Tensor, others: Tensor) -> Tensor:
+    """Of as many images as the others are."""
+    return values[..., : others.shape[-1]]
 
 
 def chance_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
@@ -66,7 +84,7 @@ def chance_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
     ours, sources = compared["lfi-cam"], models["lfi-cam"].sources()
     over_abn, over_plain = ours.more_than(compared["abn"]), ours.more_than(compared["plain"])
     rows = [row for method, one in compared.items() for row in _rows(models[method].title, one, sources)]
-    features = pair_values(models["plain"].maps["mean_features"], models["plain"].size, OF_UNTRAINED)
+    features = pair_values(models["plain"].maps["mean_features"], models["plain"].size, METRICS)
     rows += _rows_of_plain(models["plain"], features, sources)
     rows += _rows("LFI-CAM - ABN", over_abn, sources) + _rows("LFI-CAM - plain", over_plain, sources)
     over_features = {metric: ours.pairs[metric] - values for metric, values in features.items()}  # which know no class either
@@ -78,7 +96,7 @@ def chance_figure(experiment: Experiment, runs: Sequence[RunRecord]) -> Result:
     question, verdicts = ("E1" if experiment.settings > 1 else "E2"), []
     verdicts.append(judge(question, pair_interval(over_abn.pairs["iou"], sources), free=_free(over_abn, "iou", sources)))
     if experiment.settings > 1:
-        verdicts.append(judge("E3", _above_chance(ours.pairs["iou"], ours.free["different images"], sources)))
+        verdicts.append(judge("E3", _pairs(ours.about_the_image(), sources), free=_free_of_the_image(ours, sources)))
     else:
         gain = ours.than_untrained()
         verdicts.append(judge_both("E9", {metric: _pairs(values, sources) for metric, values in gain.items()}))
@@ -103,7 +121,7 @@ def _compare(models: Models, cells: int) -> Compared:
     sources = models.sources(untrained.shape[1])
     apart = torch.stack([different_images(resize_map(cams, size), sources) for cams in untrained])
     alike = [int(k) for k in similar(models.accuracy)]
-    return Compared(pairs, pair_values(untrained, size, OF_UNTRAINED), alike, apart, free, _curves(shown, models.sources()))
+    return Compared(pairs, pair_values(untrained, size, METRICS), alike, apart, free, _curves(shown, models.sources()))
 
 
 def _curves(shown: Tensor, sources: Sequence[str]) -> dict[str, list[float]]:
@@ -120,12 +138,12 @@ def _remarks(
     compared: Mapping[str, Compared], over_abn: Compared, over_features: Mapping[str, Tensor], sources: Sequence[str]
 ) -> tuple[str, ...]:
     """What other measures, fewer models and other counterparts say of the same question."""
-    names = {"iou": "IoU", "iou_equal_map_size": "IoU at equal map size", "top_overlap": "overlap of the highest tenths"}
+    names = METRICS | {"iou_equal_map_size": "mean IoU at equal map size"}
     by_metric = [f"{name} {pair_interval(over_abn.pairs[metric], sources)}" for metric, name in names.items()]
     alike = torch.tensor(over_abn.similar)
     if 2 < len(alike) < len(over_abn.pairs["iou"]):
         agreed = pair_interval(over_abn.pairs["iou"][alike][:, alike], sources)
-        by_metric.append(f"IoU of the {len(alike)} models of similar accuracy in both {agreed}")
+        by_metric.append(f"mean IoU of the {len(alike)} models of similar accuracy in both {agreed}")
     learned = [f"{names[metric]} {_pairs(values, sources)}" for metric, values in compared["lfi-cam"].than_untrained().items()]
     features = [f"{names[metric]} {pair_interval(values, sources)}" for metric, values in over_features.items()]
     about = _about_the_image(compared, sources)
@@ -141,8 +159,8 @@ def _remarks(
 def _about_the_image(compared: Mapping[str, Compared], sources: Sequence[str]) -> Iterator[str]:
     """What of each method's agreement is about the image, also before training."""
     for method, one in compared.items():
-        trained = _above_chance(one.pairs["iou"], one.free["different images"], sources)
-        yield f"{METHODS[method].title} {trained}, untrained {_above_chance(one.untrained['iou'], one.untrained_apart, sources)}"
+        trained, untrained = _pairs(one.about_the_image(), sources), _pairs(one.about_the_image_untrained(), sources)
+        yield f"{METHODS[method].title} {trained}, untrained {untrained}"
 
 
 def _by_threshold(compared: Mapping[str, Compared]) -> str:
@@ -166,17 +184,19 @@ def _free(difference: Compared, metric: str, sources: Sequence[str]) -> Free:
     return for_free("untrained networks", _pairs(difference.untrained[metric], sources), _pairs(excess, sources))
 
 
+def _free_of_the_image(ours: Compared, sources: Sequence[str]) -> Free:
+    """What of the agreement of untrained networks is about the image."""
+    untrained = ours.about_the_image_untrained()
+    excess = _first(ours.about_the_image(), untrained) - untrained
+    return for_free("untrained networks", _pairs(untrained, sources), _pairs(excess, sources))
+
+
 def _against_plain(difference: Compared, models: Mapping[str, Models], sources: Sequence[str]) -> list[Verdict]:
     """E10, E11."""
-    more_alike = {metric: pair_interval(difference.pairs[metric], sources) for metric in OF_UNTRAINED}
-    free = {metric: _free(difference, metric, sources) for metric in OF_UNTRAINED}
+    more_alike = {metric: pair_interval(difference.pairs[metric], sources) for metric in METRICS}
+    free = {metric: _free(difference, metric, sources) for metric in METRICS}
     better = models["lfi-cam"].correct.float() - models["plain"].correct.float()  # (S, N)
     return [judge_both("E10", more_alike, free), judge("E11", interval(better, sources))]
-
-
-def _above_chance(pairs: Tensor, apart: Tensor, sources: Sequence[str]) -> Interval:
-    """IoU of the same image between two models (S, S, n), less the mean of what different images of either give, (S, n)."""
-    return _pairs(pairs - (apart[:, None] + apart[None]) / 2, sources)
 
 
 def _rows(name: str, compared: Compared, sources: Sequence[str]) -> list[dict[str, object]]:
@@ -212,7 +232,7 @@ def _row(compared: str, pairs: Mapping[str, Tensor], sources: Sequence[str]) -> 
 def _rows_of_plain(models: Models, features: Mapping[str, Tensor], sources: Sequence[str]) -> list[dict[str, object]]:
     """What else a plain network shows: the CAMs of the predicted class where both models predict the same, its mean feature map."""
     row = {"models": "all", "number": len(models.runs)}
-    predicted = pair_values(models.maps["cam"], models.size, OF_UNTRAINED)
+    predicted = pair_values(models.maps["cam"], models.size, METRICS)
     both = models.predicted[:, None] == models.predicted[None]  # (S, S, N)
     both &= ~torch.eye(len(both), dtype=torch.bool)[..., None]
     means = {metric: values[both].mean().item() for metric, values in predicted.items()}  # of each pair other images: no interval
@@ -240,7 +260,7 @@ def _rows_of_panels(
 
 
 def _footnote(experiment: Experiment, models: Models) -> str:
-    between = ", an upper bound: settings are not drawn by chance" if experiment.settings > 1 else ""
+    between = ", wider than these settings need, which were chosen and not drawn" if experiment.settings > 1 else ""
     return (
         f"{experiment.varied} of each method; beside the training images they share: {experiment.shared}. "
         f"{len(models.ids)} test images; bars: 95 % intervals over images and {len(models.runs)} models{between}. "

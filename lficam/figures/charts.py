@@ -28,10 +28,14 @@ class Bars:
 
 @dataclass(frozen=True)
 class PairMatrices:
-    """A square heat map a method. methods: name -> mean IoU, settings x settings."""
+    """A square heat map a method.
+
+    methods: name -> mean IoU, settings x settings. left_out: name -> the settings, counted from 1, that are not judged.
+    """
 
     source: str
     methods: dict[str, list[list[float]]]
+    left_out: dict[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Lines:
     """A panel of lines over the same x values: numbers, or names at equal distances.
 
     lines: name -> one value for each x. dashed: names of those that come by chance, in the colour of their method; they are not in
-        the legend, since a footnote says what they all are.
+        the legend, since a footnote says what they all are. bands: name -> low and high of its interval for each x.
     """
 
     x_label: str
@@ -62,6 +66,7 @@ class Lines:
     x: list[float] | list[str]
     lines: dict[str, list[float]]
     dashed: list[str] = field(default_factory=list)
+    bands: dict[str, list[list[float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,10 +141,11 @@ def draw_pair_matrices(matrices: PairMatrices) -> Figure:
         return page.figure.add_axes((x / PAGE_WIDTH, 0.4 / height, width / PAGE_WIDTH, side / height))
 
     for k, (method, values) in enumerate(matrices.methods.items()):
-        ax, names = axes(0.3 + k * (side + 0.3), side), [str(n) for n in range(1, len(values) + 1)]
+        ax, left_out = axes(0.3 + k * (side + 0.3), side), matrices.left_out.get(method, [])
+        names = [f"({n})" if n in left_out else str(n) for n in range(1, len(values) + 1)]
         heatmap(values, ax=ax, vmin=0, vmax=1, xticklabels=names, yticklabels=names, **style)
         ax.set_title(method, fontsize=TEXT)
-        ax.set_xlabel("setting", fontsize=SMALL)
+        ax.set_xlabel("setting; in brackets: not judged" if left_out else "setting", fontsize=SMALL)
         ax.tick_params(labelsize=SMALL, length=0, labelrotation=0)
     bar = page.figure.colorbar(ax.collections[0], cax=axes(0.3 + count * (side + 0.3), 0.12))
     bar.ax.tick_params(labelsize=SMALL)
@@ -246,6 +252,8 @@ def _draw_lines(ax: Axes, lines: Lines) -> None:
         color, marker = style_of(name)
         style = {"linestyle": "--"} if name in lines.dashed else {"linestyle": "-", "marker": marker}
         ax.plot(x, values, linewidth=1.2, markersize=3, color=color, **style)
+        if name in lines.bands:
+            ax.fill_between(x, *zip(*lines.bands[name], strict=True), color=color, alpha=0.15, linewidth=0)
     if steps:
         turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, lines.x)) > 3 else {}
         ax.set_xticks(list(x), lines.x, **turned)

@@ -41,7 +41,8 @@ def _how_sure(results: Sequence[Result], verdicts: Sequence[Verdict]) -> str:
     decided = f"By their rule {len(verdicts) - len(undecided)} of {len(verdicts)} questions are decided"
     left = f", {', '.join(undecided)} stay{'s' if len(undecided) == 1 else ''} open" if undecided else ""
     if any(result.experiment.settings > 1 for result in results):
-        return f"{decided}{left}. Intervals are upper bounds for these settings, whose {runs} trainings are not drawn by chance."
+        chosen = f"The settings of these {runs} trainings were chosen, not drawn by chance"
+        return f"{decided}{left}. {chosen}: intervals are wider than these settings need, and say nothing of others."
     over = f"and as many other trainings as these {runs} " if any(v.measured and v.measured.models for v in verdicts) else ""
     not_over = "other data" if over else "other trainings or other data"
     return f"{decided}{left}. An interval says what other images of this data {over}may give, not what {not_over} would."

@@ -190,7 +190,7 @@ def prediction(run: Run, i: int) -> str:
     """Predicted class and its probability; a cross marks a wrong one."""
     probability, label = run.explained.probabilities[i].max(0)
     wrong = "" if label == run.dataset.test.labels[i] else " ×"
-    return f"{run.classes[label]} {probability:.2f}{wrong}"
+    return f"{run.classes[label]}: {probability:.2f}{wrong}"
 
 
 def means_of(found: Mapping[str, Tensor], sources: Sequence[str]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from lficam.figures.measured import Judged, Measured, stacked
 from lficam.figures.plan import Experiment
 from lficam.figures.result import Result
 from lficam.figures.tables import with_interval
-from lficam.figures.verdicts import judge
+from lficam.figures.verdicts import for_free, judge
 from lficam.metrics import map_names
 from lficam.metrics.baselines import BASELINES, baseline_maps, random_maps
 from lficam.metrics.faithfulness import blurred, insertion_deletion
@@ -34,7 +34,7 @@ PANELS = {
     "insertion_minus_deletion": "insertion − deletion, mean colour",
     "insertion_minus_deletion_blurred": "the same, blurred",
     "insertion_minus_deletion_black": "the same, black",
-    "less_than_own_map_by": "LFI-CAM's own less this one (judged)",
+    "less_than_own_map_by": "LFI-CAM's own map better by (judged)",
     "pointing": "pointing accuracy",
     "energy": "energy inside the mask",
 }
@@ -62,19 +62,19 @@ def faithfulness_chart(experiment: Experiment, measured: Measured, runs: Sequenc
             by_chance = None if difference else table.set_index("map")[metric][map_names.RANDOM]
             panels.append(Dots(label, table["map"].tolist(), values, by_chance, zero=difference))
     footnote = (
-        f"{experiment.varied} of each method; {len(measured.sources)} test images; bars: 95 % intervals over images and "
-        f"{table['models'].max()} models. "
-        "Higher is better, but for what is judged, where less means better than LFI-CAM's own; dashed: the random map. A map is "
-        "judged by its own model and the class that it predicts, LFI-CAM untrained, which has learned nothing, by the trained "
-        "LFI-CAM. Maps of one model compare; ABN, LFI-CAM without FIN and plain are other classifiers, so a difference to their "
-        "maps is one of models, too. What a hidden pixel shows: the mean colour, the blurred image, black."
+        f"{experiment.varied} of each method; the first {len(measured.sources)} test images of a seeded shuffle; bars: 95 % "
+        f"intervals over images and {table['models'].max()} models. Higher is better, but in the panel that is judged: right of "
+        "zero LFI-CAM's own map is the better one. Dashed: the random map. A map is judged by its own model and the class that it "
+        "predicts, LFI-CAM untrained, which has learned nothing, by the trained LFI-CAM. Maps of one model compare; ABN, LFI-CAM "
+        "without FIN and plain are other classifiers, so a difference to their maps is one of models, too. What a hidden pixel "
+        "shows: the mean colour, the blurred image, black."
     )
     chart = Chart(experiment.title, experiment.source, in_rows(panels, 3), footnote)
     return Result(experiment, chart, table, judged.verdicts, tuple(runs), measured=measured, remarks=judged.remarks)
 
 
 def judge_faithfulness(measured: Measured) -> Judged:
-    """One row a map; E4, E5, and E4 for the map of a network that has learned nothing."""
+    """One row a map; E4, beside what the map of a network that has learned nothing does; E5."""
     values, sources, rows = measured.values, measured.sources, []
     own = values[map_names.LFI_CAM]["insertion_minus_deletion"]
     for name, found in values.items():
@@ -82,16 +82,17 @@ def judge_faithfulness(measured: Measured) -> Judged:
         for metric, scores in found.items():
             row |= with_interval(metric, known_interval(scores, sources))
         rows.append(row | with_interval("less_than_own_map_by", interval(own - found["insertion_minus_deletion"], sources)))
+    untrained = _more_faithful(values, map_names.LFI_CAM_UNTRAINED, map_names.RANDOM, sources)
+    excess = _more_faithful(values, map_names.LFI_CAM, map_names.LFI_CAM_UNTRAINED, sources)
     verdicts = (
-        judge("E4", _more_faithful(values, map_names.LFI_CAM, map_names.RANDOM, sources)),
+        judge(
+            "E4",
+            _more_faithful(values, map_names.LFI_CAM, map_names.RANDOM, sources),
+            free=for_free("an untrained network's map", untrained, excess),
+        ),
         judge("E5", _more_faithful(values, map_names.LFI_CAM, map_names.GRAD_CAM, sources)),
     )
-    untrained = (
-        "Insertion - deletion AUC, by the trained network: the map of an untrained LFI-CAM less a random map "
-        f"{_more_faithful(values, map_names.LFI_CAM_UNTRAINED, map_names.RANDOM, sources)}, the trained network's own map less "
-        f"that of the untrained one {_more_faithful(values, map_names.LFI_CAM, map_names.LFI_CAM_UNTRAINED, sources)}"
-    )
-    return Judged(pd.DataFrame(rows), verdicts, (untrained,))
+    return Judged(pd.DataFrame(rows), verdicts)
 
 
 def _more_faithful(values: Mapping[str, Mapping[str, Tensor]], a: str, b: str, sources: Sequence[str]) -> Interval:

@@ -84,11 +84,13 @@ def pair_matrices(experiment: Experiment, settings: Settings) -> Result:
 
 
 def _matrices(experiment: Experiment, methods: Mapping[str, Models], pairs: Mapping[str, pd.DataFrame]) -> PairMatrices:
-    matrices = {}
+    matrices, left_out = {}, {}
     for method, models in methods.items():
         means = pair_matrix(pairs[method], "iou").mean(-1)  # (S, S)
         matrices[models.title] = (means + torch.eye(len(means))).tolist()
-    return PairMatrices(experiment.source, matrices)
+        alike = similar(models.accuracy)
+        left_out[models.title] = [k for k in range(1, len(means) + 1) if k - 1 not in map(int, alike)]
+    return PairMatrices(experiment.source, matrices, left_out)
 
 
 def _pairs(models: Models, cells: int | None = None) -> pd.DataFrame:

@@ -11,14 +11,22 @@ def with_interval(name: str, measured: Interval | None) -> dict[str, float]:
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """The same table as text: three decimals, small numbers as they are, missing values empty, an interval beside its mean."""
+    """The same table as text: three decimals, small numbers as they are, missing values empty, an interval beside its mean.
+
+    Columns are named in words: "test accuracy", not test_accuracy.
+    """
     text = table.map(_text)
     for name in [column for column in table if {f"{column}_low", f"{column}_high"} <= set(table)]:
         for row, mean, low, high in table[[name, f"{name}_low", f"{name}_high"]].itertuples():
             if not pd.isna(low):
                 text.loc[row, name] = f"{mean:z.3f} [{low:z.3f}, {high:z.3f}]"
         text = text.drop(columns=[f"{name}_low", f"{name}_high"])
-    return text
+    return text.rename(columns=in_words)
+
+
+def in_words(name: str) -> str:
+    """A column's name as people read it."""
+    return name.replace("_", " ")
 
 
 def in_parts(table: pd.DataFrame, names: int, columns: int) -> list[pd.DataFrame]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from lficam.figures.claims import (
     ACCURACY_MARGIN,
     ENERGY_MARGIN,
+    METRICS,
     MINIMUM_SETTINGS,
     QUESTIONS,
     STABLE_ABOVE,
@@ -44,6 +45,7 @@ class Verdict(NamedTuple):
 
     measured: the number that was judged, with its 95 % interval; None where there was nothing to measure.
     free: beside it what comes for free, if that is known. by_interval: of C1 to C3, what the rule of the questions would say.
+    decides: of E9 and E10, by which of the metrics that is, and what the other one says.
     """
 
     claim: str
@@ -52,6 +54,7 @@ class Verdict(NamedTuple):
     measured: Interval | None = None
     free: Free | None = None
     by_interval: str = ""
+    decides: str = ""
 
     @property
     def words(self) -> str:
@@ -110,9 +113,12 @@ def judge_both(question: str, measured: Mapping[str, Interval], free: Mapping[st
     order = ["not supported", "inconclusive", "supported"]
     decides = min(verdicts, key=lambda metric: order.index(verdicts[metric].outcome))
     beside = free and free[decides]._replace(reached=any(one.reached for one in free.values()))
-    metrics = "; ".join(f"{metric} {_three(value)}{_beside(free and free[metric])}" for metric, value in measured.items())
-    reason = f"{QUESTIONS[question].quantity}: {metrics}; supported above {QUESTIONS[question].margin:+.2f} in both"
-    return verdicts[decides]._replace(reason=reason, free=beside)
+    said = {metric: f"{METRICS[metric]} {_three(value)}{_beside(free and free[metric])}" for metric, value in measured.items()}
+    reason = (
+        f"{QUESTIONS[question].quantity}: {'; '.join(said.values())}; supported above {QUESTIONS[question].margin:+.2f} in both"
+    )
+    others = ", ".join(words for metric, words in said.items() if metric != decides)
+    return verdicts[decides]._replace(reason=reason, free=beside, decides=f"here {METRICS[decides]}; {others}")
 
 
 def judge_c1(

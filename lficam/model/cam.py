@@ -75,7 +75,9 @@ def check_maps(*batches: Tensor) -> None:
     """Raises InputError unless all are maps (N, 1, h, w) of one shape, none of them 0, with finite values."""
     shapes = [tuple(batch.shape) for batch in batches]
     if len(set(shapes)) != 1 or len(shapes[0]) != 4 or shapes[0][1] != 1 or 0 in shapes[0]:
-        raise InputError(f"expected maps (N, 1, h, w) of one shape, got {' and '.join(map(str, shapes)) or 'none'}")
+        raise InputError(
+            f"expected at least one map, all (N, 1, h, w) of one shape, got {' and '.join(map(str, shapes)) or 'none'}"
+        )
     for batch in batches:
         if (bad := ~torch.isfinite(batch).flatten(1).all(1)).any():
             raise InputError(f"map {int(bad.int().argmax())} of the batch holds NaN or infinity: expected values in [0, 1]")

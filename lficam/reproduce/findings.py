@@ -16,27 +16,28 @@ from lficam.figures.experiments import EXPERIMENTS
 from lficam.figures.outcomes import outcomes
 from lficam.figures.outputs import SUFFIXES, code_digest
 from lficam.figures.result import Result
-from lficam.figures.tables import readable
+from lficam.figures.tables import in_words, readable
 from lficam.figures.verdicts import Verdict
 from lficam.metrics.intervals import Interval
 from lficam.provenance import hardware
 
-# Stands below the claims.
-NOTE = (
-    "C1 to C3 are the supplement's claims, E1 to E11 this project's own questions. IoU: of the areas where two maps are above "
-    "100/255, how much of both is common to them. Intervals are over images where one model or two are looked at, else over "
-    "images and as many models as stand there; simulated, they hold the truth in at least 93 % where the models' differences "
-    "are normal, in 89 % where a few stand out. Between settings, which are not drawn by chance, they are an upper bound for "
-    "these settings and this start. Nothing is adjusted for the number of claims. For free is what comes where nothing of what "
-    "is claimed is at work: between networks that have learned nothing, or from a map that anyone can draw; of C2, the most "
-    "inconsistent of the other methods. What is supported is not shown to exceed it unless the whole interval of the difference "
-    "lies above 0, which few models can hardly show; that changes no outcome. C1 to C3 are judged by their means; where their "
-    "interval alone would say something else, the verdict adds it. Where settings share their initial weights, the untrained "
-    "networks beside them do not. What the models of a method share beside their training images stands in the tables; models "
-    "that began with the same weights, and where their batch sizes are equal saw the images in the same order, may agree for that "
-    "reason alone. The rules of C1 to E8 were written before what they judge was computed, those of E9 to E11 after the figures on "
-    "digits and before those on photographs: on digits they describe. What was known by then stands beside them in "
-    "figures/claims.py."
+# How to read the claims; stands below them.
+NOTES = (
+    "C1 to C3 are the supplement's claims, E1 to E11 this project's own questions. C1 to C3 are judged by their means; where their "
+    "interval alone would say something else, the verdict adds it. Nothing is adjusted for the number of claims.",
+    "IoU: of the areas where two maps are above 100/255, how much of both is common to them.",
+    "Intervals are over images where one model or two are looked at, else over images and as many models as stand there; "
+    "simulated, they hold the truth in at least 93 % where the models' differences are normal, in 89 % where a few stand out. "
+    "With few models they may reach beyond what a quantity can be. Settings were chosen and not drawn by chance: an interval "
+    "between them is wider than these settings need, and says nothing of others.",
+    "For free is what comes where nothing of what is claimed is at work: between networks that have learned nothing, or from a map "
+    "that anyone can draw; of C2, the most inconsistent of the other methods. What is supported is not shown to exceed it unless "
+    "the whole interval of the difference lies above 0, which few models can hardly show; that changes no outcome.",
+    "What the models of a method share beside their training images stands in the tables; models that began with the same weights, "
+    "and where their batch sizes are equal saw the images in the same order, may agree for that reason alone. Where settings share "
+    "their initial weights, the untrained networks beside them do not.",
+    "The rules of C1 to E8 were written before what they judge was computed, those of E9 to E11 after the figures on digits and "
+    "before those on photographs: on digits they describe. What was known by then stands beside them in figures/claims.py.",
 )
 INTERVAL = "95 % interval (models)"
 
@@ -90,14 +91,9 @@ class Report:
 
     @property
     def opening(self) -> list[str]:
-        """What came out, in sentences."""
+        """What came out, in sentences; what came out beside it stands with each figure."""
         made = [figure for figure in self.figures.values() if figure]
-        return outcomes([(figure.on, verdict) for figure in made for verdict in figure.verdicts])
-
-    @property
-    def remarks(self) -> list[str]:
-        """What came out beside it, in sentences."""
-        return [f"{remark} ({figure.label})." for figure in self.figures.values() if figure for remark in figure.remarks]
+        return outcomes([(figure.label, verdict) for figure in made for verdict in figure.verdicts])
 
     def claims(self) -> Table:
         """One row for each verdict, in the order of the figures."""
@@ -109,13 +105,17 @@ class Report:
                 INTERVAL: _bounds(verdict.measured) if verdict.measured else "",
                 "for free": f"{verdict.free.what}: {_number(verdict.free.measured)}" if verdict.free else "",
                 "verdict": verdict.words,
-                "quantity": QUANTITIES[verdict.claim],  # last: on a narrow page it is what one has to scroll to
+                "quantity": _quantity(verdict),  # last: on a narrow page it is what one has to scroll to
             }
             for figure in self.figures.values()
             if figure
             for verdict in figure.verdicts
         ]
         return Table(pd.DataFrame(rows), numbers=["measured", INTERVAL], verdicts=["verdict"])
+
+
+def _quantity(verdict: Verdict) -> str:
+    return QUANTITIES[verdict.claim] + (f" ({verdict.decides})" if verdict.decides else "")
 
 
 def _number(interval: Interval) -> str:
@@ -196,7 +196,8 @@ def _figure(label: str, file: Path) -> Figure:
 
 def _table(table: pd.DataFrame) -> Table:
     text = readable(table)
-    return Table(text, [name for name in text if is_numeric_dtype(table[name]) and not is_bool_dtype(table[name])])
+    numeric = {in_words(name) for name in table if is_numeric_dtype(table[name]) and not is_bool_dtype(table[name])}
+    return Table(text, [name for name in text if name in numeric])
 
 
 def _made(record: Mapping[str, Any]) -> str:

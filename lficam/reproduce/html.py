@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lficam.errors import InputError
-from lficam.reproduce.findings import NOTE, Report
+from lficam.reproduce.findings import NOTES, Report
 
 
 def render(report: Report) -> str:
@@ -27,7 +27,7 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"anchor": _anchor, "data_uri": _data_uri}
-    return environment.get_template("report.html.jinja").render(report=report, note=NOTE)
+    return environment.get_template("report.html.jinja").render(report=report, notes=NOTES)
 
 
 def _anchor(heading: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lficam.figures.tables import markdown
 from lficam.paths import atomic_file
-from lficam.reproduce.findings import NOTE, Figure, Report, Table, gather
+from lficam.reproduce.findings import NOTES, Figure, Report, Table, gather
 from lficam.reproduce.html import render
 
 
@@ -29,8 +29,8 @@ def as_markdown(report: Report) -> str:
         lines.append("No figure that judges a claim has been made.")
     else:
         lines += [report.scope, ""] if report.scope else []
-        lines += [*(f"- {sentence}" for sentence in report.opening), "", _table(claims), "", NOTE]
-        lines += ["", *(f"- {remark}" for remark in report.remarks)] if report.remarks else []
+        lines += [*(f"- {sentence}" for sentence in report.opening), "", _table(claims), ""]
+        lines += [f"- {note}" for note in NOTES]
     for heading, figure in report.figures.items():
         lines += ["", f"## {heading}", "", *(_figure(figure) if figure else ["Not made."])]
     return "\n".join(lines) + "\n"

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lficam.data.augmentation import normalize
-from lficam.data.samples import Dataset, without_fold
+from lficam.data.samples import Dataset, Part, without_fold
 from lficam.errors import InputError
 from lficam.model.methods import METHODS
 from lficam.model.trunks import trunk
 from lficam.training.checkpoint import Record, load_checkpoint, save_checkpoint
 from lficam.training.config import RunConfig
+from lficam.training.processes import first_before_others, group, part, synchronised
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -87,36 +88,42 @@ def train(
     accuracy (training images, as augmented), seconds. Two calls on one CPU give the same bits, interrupted or not.
     Raises FloatingPointError when the loss is no longer finite, InputError if the GPU lacks the precision asked for.
     """
-    accelerator = _accelerator(config)
-    objective, optimizer = accelerator.prepare(*_untrained(config, len(dataset.classes)))
+    accelerator, own = _accelerator(config), part()
+    objective, optimizer = _untrained(config, len(dataset.classes))
+    objective, optimizer = accelerator.prepare(synchronised(objective, accelerator.device), optimizer)
     if config.compile:
         objective.compile()
     generator = torch.Generator().manual_seed(config.seed)
     samples = without_fold(dataset.train, config.fold).to(accelerator.device)
-    history = load_checkpoint(checkpoint, objective, optimizer, generator, kept) if checkpoint else []
-    model = accelerator.unwrap_model(objective).model
-    if snapshot and not history:
+    alone = accelerator.unwrap_model(objective)  # without what makes several processes one
+    with first_before_others():  # which sets a damaged checkpoint aside
+        history = load_checkpoint(checkpoint, alone, optimizer, generator, kept) if checkpoint else []
+    model = alone.model
+    if snapshot and not history and own.index == 0:
         snapshot(0, model)
     saved = time.perf_counter()
     devices = [accelerator.device] if accelerator.device.type == "cuda" else []
     for epoch in range(len(history) + 1, config.epochs + 1):
         start = time.perf_counter()
         rate = partial(learning_rate, config, epoch)
-        batches = samples.augmented(config.image_size, config.augmentation, config.batch_size, generator, accelerator.device)
+        shape = (config.image_size, config.augmentation, config.batch_size)
+        batches = samples.augmented(*shape, generator, accelerator.device, own)
         normalized = ((normalize(images, dataset.mean, dataset.std), labels) for images, labels in batches)
         with torch.random.fork_rng(devices):  # dropout of somebody's own trunk draws from the global generators
             torch.manual_seed(1_000_003 * config.seed + epoch)
-            loss, accuracy = _train_epoch(objective, optimizer, accelerator, normalized, len(samples), rate, config.precision)
+            loss, accuracy = _train_epoch(objective, optimizer, accelerator, normalized, len(samples), rate, config, own)
         if not math.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss} in epoch {epoch}, with lr={config.lr:g}, batch_size={config.batch_size}")
         seconds = time.perf_counter() - start
         history.append({"epoch": epoch, "lr": rate(), "loss": loss, "accuracy": accuracy, "seconds": seconds})
+        if own.index > 0:  # one process writes
+            continue
         on_epoch(history[-1])
         if snapshot:  # before the checkpoint, so that one that goes on from there has it
             snapshot(epoch, model)
         if checkpoint and time.perf_counter() - saved > CHECKPOINT_SECONDS:
             try:
-                save_checkpoint(checkpoint, objective, optimizer, generator, history, kept)
+                save_checkpoint(checkpoint, alone, optimizer, generator, history, kept)
             except OSError as error:  # a full disk: the training itself needs none
                 print(f"{error}: the training goes on without it", file=sys.stderr, flush=True)
             saved = time.perf_counter()
@@ -141,25 +148,30 @@ def _train_epoch(
     batches: Iterable[tuple[Tensor, Tensor]],
     count: int,
     rate: Callable[[float], float],
-    precision: str,
+    config: RunConfig,
+    own: Part,
 ) -> tuple[float, float]:
     """One pass over batches of network input (n, 3, h, w) and labels (n,), `count` in all: mean loss and accuracy.
 
-    rate: share of the epoch that is done -> learning rate.
+    rate: share of the epoch that is done -> learning rate. own: of each batch, what is in these.
     """
-    autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=precision == "bfloat16")
-    seen, total_loss, correct = 0, 0.0, 0
+    autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
+    seen, total_loss, correct = 0, torch.zeros((), device=accelerator.device), torch.zeros((), device=accelerator.device)
     objective.train()
     for images, labels in batches:
         with autocast:
             loss, logits = objective(images.contiguous(memory_format=torch.channels_last), labels)
         optimizer.param_groups[0]["lr"] = rate(seen / count)
         optimizer.zero_grad()
-        accelerator.backward(loss)
+        whole = min(config.batch_size, count - seen)
+        mine = own.of(whole).stop - own.of(whole).start  # 0 of a batch that is too small for all
+        # Gradients are averaged over processes; the mean over the batch counts each as often as it has samples.
+        accelerator.backward(loss if own.count == 1 else loss * (mine * own.count / whole))
         optimizer.step()
-        seen += len(labels)
-        total_loss += loss.detach() * len(labels)  # a tensor: asking for its value would wait for the GPU
-        correct += (logits.argmax(1) == labels).sum()
+        seen += whole
+        total_loss += loss.detach() * mine  # a tensor: asking for its value would wait for the GPU
+        correct += (logits.argmax(1) == labels)[:mine].sum()
+    total_loss, correct = accelerator.reduce(torch.stack([total_loss, correct]), "sum")
     return float(total_loss) / seen, int(correct) / seen
 
 
@@ -167,9 +179,9 @@ def _accelerator(config: RunConfig) -> "Accelerator":
     """The device to train on. Its mixed precision stays off: the precision is the autocast one sees in `train`."""
     from accelerate import Accelerator  # late: it costs a second
 
+    if part().count > 1:
+        group()
     accelerator = Accelerator(mixed_precision="no")
-    if accelerator.num_processes > 1:
-        raise InputError(f"one run trains in one process, got {accelerator.num_processes}: start lficam without a launcher")
     cuda = accelerator.device.type == "cuda"
     if config.precision == "bfloat16" and cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise InputError(f"precision='bfloat16': {torch.cuda.get_device_name()} cannot compute in it, use precision=float32")

@@ -8,7 +8,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -52,6 +52,7 @@ from lficam.training.kept_maps import (
 )
 from lficam.training.loop import build_model, train
 from lficam.training.parallel import fit_in_workers
+from lficam.training.processes import agreed, part
 from lficam.training.tracking import tracking
 
 UNTRAINED_SEED = 1000  # added to a run's own
@@ -343,9 +344,14 @@ def unfinished(id: str) -> Path:
 
 
 def _fit(id: str, config: RunConfig, on_epoch: Callable[[Record], None], epochs: bool = False, again: bool = False) -> None:
-    """Train and store one run, from where an interrupted training of it stopped. again: even if it is stored."""
-    with lock(runs_dir(), id, busy=f"waiting for the process that trains {id}", wait=True), tracking(id, config) as track:
-        if not again and not missing([config], epochs):  # another process has trained it meanwhile
+    """Train and store one run, from where an interrupted training of it stopped. again: even if it is stored.
+
+    Where one training has several processes, the first of them keeps others out and writes.
+    """
+    first = part().index == 0
+    locked = lock(runs_dir(), id, busy=f"waiting for the process that trains {id}", wait=True)
+    with locked if first else nullcontext(), tracking(id, config) if first else nullcontext(print) as track:
+        if not agreed(again or bool(missing([config], epochs))):  # another process has trained it meanwhile
             return
 
         def epoch_ended(record: Record) -> None:
@@ -373,6 +379,9 @@ def _train_and_store(id: str, config: RunConfig, on_epoch: Callable[[Record], No
     dataset = _dataset(config)
     epoch_maps = EpochMaps(config, dataset)
     model, history = train(config, dataset, on_epoch, unfinished(id), epoch_maps, epoch_maps.levels)
+    if part().index > 0:
+        agreed(True)  # once it is stored
+        return
     test = explain_samples(model, dataset.test, dataset.mean, dataset.std, config.image_size, config.augmentation)
     record = {
         "config": config.model_dump(),
@@ -390,7 +399,7 @@ def _train_and_store(id: str, config: RunConfig, on_epoch: Callable[[Record], No
             "seconds": round(sum(record["seconds"] for record in history), 1),
         },
         "history": history,
-        "environment": environment(),
+        "environment": environment() | ({"processes": part().count} if part().count > 1 else {}),
     }
     model.metadata = _metadata(config, dataset)
     try:
@@ -403,6 +412,7 @@ def _train_and_store(id: str, config: RunConfig, on_epoch: Callable[[Record], No
     except SafetensorError as error:  # of a full disk, too
         raise OSError(f"{id} cannot be stored ({error}): the next call goes on from its last checkpoint") from error
     shutil.rmtree(unfinished(id), ignore_errors=True)
+    agreed(True)
 
 
 def _dataset(config: RunConfig) -> Dataset:

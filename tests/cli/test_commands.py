@@ -380,3 +380,22 @@ def test_the_shell_completes_commands():
     command = Path(sys.executable).with_name("lficam")
     done = subprocess.run([command], env=os.environ | asked, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["explain", "explorer", "export"], done.stderr
+
+
+def test_only_one_training_has_several_processes(lficam, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = lficam("runs")
+    assert done.returncode == 2
+    assert done.stderr == "lficam: only `lficam train` runs in several processes: start `lficam runs` without a launcher\n"
+
+
+def test_what_there_is_to_do_is_an_object_for_engines(lficam):
+    done = lficam("runs", "--json")
+    jobs = json.loads(done.stdout)
+    assert {id: RunConfig(**config).run_id() for id, config in jobs["runs"].items()} == {id: id for id in jobs["runs"]}
+    assert jobs["notebooks"]["00_architecture"] == []
+    assert set().union(*jobs["notebooks"].values()) == set(jobs["runs"])
+    assert set(jobs["notebooks"]["05_stability_stl10"]) == {
+        config.run_id() for name in ("fig5", "extra1") for config in experiment(name).configs()
+    }
+    assert lficam("runs", "--json", "--verify").returncode == 2

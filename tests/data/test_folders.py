@@ -1,6 +1,7 @@
 """Image folders: which files belong to them, which of them test, and what identifies them."""
 
 import hashlib
+import os
 import random
 import shutil
 
@@ -99,6 +100,26 @@ def test_hidden_files_and_other_files_are_no_images(photographs):
 
 
 # --- what is missing ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, os.mkdir, lambda path: os.symlink("nowhere", path)],
+    ids=["a FIFO", "a directory", "a link that leads nowhere"],
+)
+def test_what_is_only_called_an_image_is_left_out_and_named(make, photographs, capsys):
+    ids = load(photographs).train.ids
+    make(photographs / "train/cat/none.png")
+    assert load(photographs).train.ids == ids  # and nothing waits for a FIFO to be written
+    assert "train/cat/none.png is called an image and is no file, or leads nowhere: left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "id"), [(b"\xff$x^.png", r"\xff$x^.png"), ("Žluťoučký $kůň.png".encode(), "Žluťoučký $kůň.png")])
+def test_a_name_may_be_no_text_and_look_like_mathematics(name, id, photographs):
+    write_image(photographs / "train/cat" / os.fsdecode(name), RED)
+    dataset = load(photographs)
+    assert f"train/cat/{id}" in dataset.train.ids
+    assert len(dataset.train) == 6
 
 
 def test_a_missing_folder_is_named(tmp_path):

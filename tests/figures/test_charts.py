@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import check_text
 
-from lficam.figures.charts import Chart, Dots, Lines, draw, in_rows
+from lficam.figures.charts import Chart, Dots, Lines, PairMatrices, draw, in_rows
 from lficam.figures.colors import style_of
 from lficam.figures.page import DPI
 
@@ -89,3 +89,21 @@ def test_named_x_values_are_at_equal_distances():
     ax = draw(Chart("", "", [[STAGES]]), {}).axes[-1]
     assert list(ax.get_xticks()) == [0, 1, 2]
     assert [label.get_text() for label in ax.get_xticklabels()] == STAGES.x
+
+
+def test_a_band_reaches_from_the_low_to_the_high_end_of_its_interval():
+    lines = Lines("epochs", "IoU", ["0", "1"], {"ABN": [0.5, 0.6]}, bands={"ABN": [[0.4, 0.7], [0.55, 0.65]]})
+    (band,) = draw(Chart("Title", "source", [[lines]]), {}).axes[-1].collections
+    assert sorted({tuple(point) for point in band.get_paths()[0].vertices.tolist()}) == [(0, 0.4), (0, 0.7), (1, 0.55), (1, 0.65)]
+
+
+def test_settings_that_are_not_judged_stand_in_brackets():
+    matrices = PairMatrices("source", {"ABN": [[1, 0.5], [0.5, 1]], "LFI-CAM": [[1, 0.5], [0.5, 1]]}, {"ABN": [2], "LFI-CAM": []})
+    abn, ours = (ax for ax in draw(matrices, {}).axes if ax.get_title() in matrices.methods)
+    assert [label.get_text() for label in abn.get_xticklabels()] == ["1", "(2)"]
+    assert [label.get_text() for label in ours.get_yticklabels()] == ["1", "2"]
+    assert (abn.get_xlabel(), ours.get_xlabel()) == ("setting; in brackets: not judged", "setting")
+
+
+def test_names_are_no_mathematics():
+    draw(Chart("$x^", "a_$", [[Dots("$\\frac$", ["$cat$", "do$g"], [[0.5, 0.4, 0.6]] * 2)]], "$_^"), {}).canvas.draw()

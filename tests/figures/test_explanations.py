@@ -263,13 +263,17 @@ def test_maps_of_one_size_are_compared_by_averages_over_areas(outcome):
 
 def test_agreement_between_settings_is_the_table_of_pairs_in_a_square(outcome):
     plan = experiment("fig5")
-    result = pair_matrices(plan, judge_settings(plan, plan.runs()))
+    settings = judge_settings(plan, plan.runs())
+    result = pair_matrices(plan, settings)
     for method, matrix in result.drawing.methods.items():
         pairs = result.table[result.table["method"] == method]
         assert len(pairs) == 10
         for a, b, value in pairs[["a", "b", "iou"]].itertuples(index=False):
             assert matrix[int(a) - 1][int(b) - 1] == matrix[int(b) - 1][int(a) - 1] == pytest.approx(value)
         assert [matrix[k][k] for k in range(5)] == [1] * 5
+        judged = settings.table[(settings.table["method"] == method) & settings.table["similar"].eq(True)]["setting"].astype(int)
+        assert {*judged, *result.drawing.left_out[method]} == set(range(1, 6))
+        assert len(judged) + len(result.drawing.left_out[method]) == 5
     shown = [float(text.get_text()) for text in result.draw().axes[0].texts]
     assert shown == pytest.approx([value for row in result.drawing.methods["ABN"] for value in row], abs=0.0051)
 

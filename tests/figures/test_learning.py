@@ -58,4 +58,14 @@ def test_the_picture_shows_what_the_table_says(result):
     assert accuracy.x == ["1", "2", "4"]
     assert iou.lines["LFI-CAM"] == rows(result, "LFI-CAM")["iou"].tolist()
     assert top.lines["ABN"] == rows(result, "ABN")["top_overlap"].tolist()
+    assert iou.bands["LFI-CAM"] == rows(result, "LFI-CAM")[["iou_low", "iou_high"]].to_numpy().tolist()
+    assert accuracy.bands == {}
     assert "nothing" in result.drawing.footnote  # that they share
+
+
+def test_whether_agreement_is_learned_or_lost_is_said(result):
+    _, *trends = result.remarks
+    by_method = dict(zip(result.table["method"].unique(), trends, strict=True))
+    assert "by mean IoU lost, -" in by_method["LFI-CAM"]
+    assert "by mean IoU learned, " in by_method["ABN"]
+    assert "by overlap of the highest tenths learned, " in by_method["ABN"]

@@ -23,7 +23,7 @@ def test_an_interval_stands_beside_its_mean():
     row = {"name": "a"} | with_interval("iou", Interval(0.5, -0.00012, 0.75)) | {"iou_published": 0.25}
     table = pd.DataFrame([row, {"name": "b", "iou": 0.125}, {"name": "c"} | with_interval("iou", None)])
     shown = readable(table)
-    assert list(shown) == ["name", "iou", "iou_published"]
+    assert list(shown) == ["name", "iou", "iou published"]  # in words
     assert shown["iou"].tolist() == ["0.500 [0.000, 0.750]", "0.125", ""]
     assert list(table) == ["name", "iou", "iou_low", "iou_high", "iou_published"]  # the table itself keeps the numbers
 

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from lficam.figures.claims import CLAIMS, QUESTIONS
+from lficam.figures.claims import CLAIMS, METRICS, QUESTIONS
 from lficam.figures.verdicts import Free, Verdict, for_free, judge, judge_both, judge_c1, judge_stability, similar
 from lficam.metrics.intervals import Interval
 
@@ -225,7 +225,9 @@ def test_of_two_metrics_the_worse_decides(iou, top, outcome, decides):
     verdict = judge_both("E9", measured)
     assert verdict.outcome == outcome
     assert verdict.measured == measured[decides]
-    assert all(f"{name} {value.mean:.3f}" in verdict.reason for name, value in measured.items())
+    assert all(f"{METRICS[name]} {value.mean:.3f}" in verdict.reason for name, value in measured.items())
+    (other,) = set(measured) - {decides}
+    assert verdict.decides.startswith(f"here {METRICS[decides]}; {METRICS[other]} {measured[other].mean:.3f}")
     free = {"iou": FREE._replace(reached=False), "top_overlap": FREE}
     assert judge_both("E10", measured, free).free.reached  # by one of them
     assert not judge_both("E10", measured, dict.fromkeys(free, free["iou"])).free.reached

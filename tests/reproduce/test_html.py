@@ -16,7 +16,7 @@ from lficam.figures.verdicts import Verdict
 from lficam.metrics.intervals import Interval
 from lficam.paths import repository
 from lficam.reproduce import report
-from lficam.reproduce.findings import NOTE, Figure, Report, Table
+from lficam.reproduce.findings import NOTES, Figure, Report, Table
 from lficam.reproduce.html import render
 
 STYLE = (files("lficam.reproduce") / "report.css").read_text()
@@ -70,7 +70,7 @@ def figure(tmp_path):
         title="A title",
         caption="What it shows.",
         source="some data",
-        table=Table(pd.DataFrame({"map": ["a", "b"], "test_accuracy": ["0.5", ""]}), numbers=["test_accuracy"]),
+        table=Table(pd.DataFrame({"map": ["a", "b"], "test accuracy": ["0.5", ""]}), numbers=["test accuracy"]),
         verdicts=[Verdict("C1", "supported", "gain 0.25", Interval(0.25, 0.125, 0.5))],
         made="torch 2.0",
         current=True,
@@ -214,16 +214,15 @@ def test_verdicts_have_a_class_of_their_own(figure, outcome):
     assert f".{kind} {{" in STYLE
 
 
-def test_remarks_stand_below_the_table_of_claims_and_with_their_figure(figure):
+def test_remarks_stand_with_their_figure(figure):
     reader = page_of(replace(figure, remarks=["More <than> that"]))
     assert reader.text("li")[-1] == "More <than> that."
-    assert "More <than> that (Figure 1)." in reader.text("li")
 
 
 def test_a_report_without_verdicts(figure):
     reader = page_of(replace(figure, verdicts=[]))
     assert {"No figure that judges a claim has been made.", "This figure judges no claim."} <= set(reader.text("p"))
-    assert NOTE not in reader.text("p")
+    assert NOTES[0] not in reader.text("li")
     assert len(reader.attributes("table")) == 1
     assert reader.attributes("strong") == reader.attributes("ul") == []
 

@@ -15,7 +15,7 @@ from lficam.figures.outputs import SUFFIXES, code_digest
 from lficam.figures.verdicts import Free, Verdict
 from lficam.metrics.intervals import Interval
 from lficam.reproduce import report
-from lficam.reproduce.findings import NOTE, gather
+from lficam.reproduce.findings import NOTES, gather
 from lficam.reproduce.report import write_report
 
 CONFIG = {"trunk": "resnet18", "image_size": 96, "epochs": 30, "pretrained": False, "weights": None}
@@ -92,7 +92,7 @@ def test_the_report_in_markdown(figure, tmp_path):
         "nothing.",
         "",
         "- LFI-CAM's map lies on the object more than the mean of the feature maps does, with or without FIN, but that is not "
-        "shown to exceed the same of a centred blob (C1; Figure 1, some data: 0.25 [0.12, 0.50], a centred blob 0.50, by its "
+        "shown to exceed the same of a centred blob (C1; Figure 1: 0.25 [0.12, 0.50], a centred blob 0.50, by its "
         "interval inconclusive).",
         "",
         "| claim | figure | measured | 95 % interval (models) | for free | verdict | quantity |",
@@ -101,9 +101,7 @@ def test_the_report_in_markdown(figure, tmp_path):
         f"**supported, but not shown to exceed a centred blob (by its interval inconclusive)** | {QUANTITIES['C1']} |",
         f"{e1}  |  |  | **not measured** | {QUANTITIES['E1']} |",
         "",
-        NOTE,
-        "",
-        "- Something else came out (Figure 1).",
+        *(f"- {note}" for note in NOTES),
     ]
     assert sections[0] == "## Table 1. Architecture of the FIN\n\nNot made.\n"
     assert sections[1] == FIGURE_1
@@ -123,12 +121,12 @@ def test_a_report_without_verdicts(figure, tmp_path):
     text = write_report(tmp_path, "quick").read_text()
     assert "\nNo figure that judges a claim has been made.\n" in text
     assert "\nThis figure judges no claim.\n" in text
-    assert NOTE not in text
+    assert NOTES[0] not in text
 
 
 def test_the_papers_supplement_is_not_called_a_seed():
-    assert NOTE.startswith("C1 to C3 are the supplement's claims, E1 to E11 this project's own questions.")
-    assert "seed" not in NOTE
+    assert NOTES[0].startswith("C1 to C3 are the supplement's claims, E1 to E11 this project's own questions.")
+    assert not any("seed" in note for note in NOTES)
 
 
 def test_columns_of_numbers_are_those_that_hold_numbers(figure):

@@ -1,6 +1,5 @@
 import math
 import shutil
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -277,8 +276,6 @@ def test_bfloat16_trains(method, tiny):
 class Gpu:
     """An accelerator of accelerate's, as far as it is asked what it is."""
 
-    num_processes = 1
-
     def __init__(self, **options):
         assert options == {"mixed_precision": "no"}
         self.device = torch.device("cuda")
@@ -293,12 +290,6 @@ def test_bfloat16_is_refused_on_a_gpu_that_only_emulates_it(tiny, monkeypatch):
     assert loop._accelerator(config(precision="float32")).device.type == "cuda"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     assert loop._accelerator(config(precision="bfloat16")).device.type == "cuda"
-
-
-def test_one_run_is_not_trained_by_many_processes(tiny, monkeypatch):
-    monkeypatch.setattr("accelerate.Accelerator", lambda **options: SimpleNamespace(num_processes=4))
-    with pytest.raises(InputError, match="in one process, got 4: start lficam without a launcher"):
-        fit(config(), tiny)
 
 
 @pytest.mark.parametrize(
