@@ -70,9 +70,10 @@ clean:  ## remove the virtual environment and everything generated; data/ stays
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# What the tests need beyond that: exported models are run, and the tools of others are tried on the model.
-.venv/tested: .venv/ready requirements-export.lock requirements-peers.lock
-	$(BIN)/python -m pip install --quiet --requirement requirements-export.lock --requirement requirements-peers.lock
+# What the tests need beyond that: exported models are run, the tools of others are tried on the model, and jobs are handed to
+# Snakemake.
+.venv/tested: .venv/ready requirements-cluster.lock requirements-export.lock requirements-peers.lock
+	$(BIN)/python -m pip install --quiet $(foreach extra,cluster export peers,--requirement requirements-$(extra).lock)
 	@touch $@
 
 # What the site is built with.

@@ -1,0 +1,300 @@
+"""What a GPU gives this project, in its first hour: speed, parity with the CPU, resuming, trainings side by side, a figure.
+
+    python benchmarks/gpu_first_hour.py --output FOLDER                 (all stages; those that FOLDER has are kept)
+    python benchmarks/gpu_first_hour.py --output FOLDER --stage speed
+
+Each stage takes at most eight minutes and writes FOLDER/<stage>.json as it goes, so that what was cut off goes on; FOLDER/report.md
+has all of them. Without a GPU it is the same at a size that a CPU can do. It needs what the library needs; a stage whose packages
+are missing is left out and says so.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+CUDA = torch.cuda.is_available()
+DEVICE = torch.device("cuda" if CUDA else "cpu")
+SECONDS = 8 * 60  # of a stage
+METHODS = ("lfi-cam", "lfi-cam-without-fin", "abn", "plain")
+
+
+class Trained(NamedTuple):
+    """A training step that is timed."""
+
+    trunk: str
+    pixels: int
+    batch: int
+    method: str = "lfi-cam"
+    compile: bool = False
+    channels_last: bool = True
+    precision: str = "bfloat16"
+
+    @property
+    def name(self) -> str:
+        """Tells it from the others."""
+        extras = [self.precision, "compiled" if self.compile else "", "" if self.channels_last else "channels first"]
+        return f"{self.method} on {self.trunk}, {self.pixels} px, batch {self.batch}, {', '.join(filter(None, extras))}"
+
+
+def _timed() -> list[Trained]:
+    if not CUDA:
+        small = Trained("cifar_resnet8", 28, 32, precision="float32")
+        larger = Trained("resnet18", 32, 4, precision="float32")
+        return [small, small._replace(channels_last=False), small._replace(method="abn"), larger]
+    networks = [Trained("resnet18", 96, 256), Trained("resnet50", 224, 128)]
+    networks += [Trained("cifar_resnet20", 32, 256), Trained("cifar_resnet110", 32, 256)]
+    others = [one._replace(method=method) for one in networks[:2] for method in ("abn", "plain")]
+    ways = ({}, {"compile": True}, {"channels_last": False}, {"precision": "float32"})
+    return [one._replace(**way) for way in ways for one in networks] + others
+
+
+Work = Iterator[tuple[str, Callable[[], dict[str, Any]]]]  # what is measured, and how
+
+
+def speed() -> Work:
+    """Images a second in training, and which share of the measured rate of matrix products that is."""
+    rate = _matrix_rate()
+    yield "matrix products", lambda: {"tera_multiply_adds_a_second": rate / 1e12, "dtype": "bfloat16" if CUDA else "float32"}
+    for one in _timed():
+        yield one.name, partial(_images_a_second, one, rate)
+
+
+def _matrix_rate() -> float:
+    """Multiply-adds a second of the best of some products of square matrices."""
+    side, dtype = (8192, torch.bfloat16) if CUDA else (1024, torch.float32)
+    a, b = (torch.randn(side, side, device=DEVICE, dtype=dtype) for _ in range(2))
+    return side**3 / min(_seconds(lambda: a @ b) for _ in range(10))
+
+
+def _images_a_second(one: Trained, rate: float) -> dict[str, float]:
+    from lficam.figures.architecture import multiply_adds
+    from lficam.model.methods import METHODS as BUILDERS
+    from lficam.model.trunks import trunk
+
+    torch.manual_seed(0)
+    model = BUILDERS[one.method].build(trunk(one.trunk, 1), 100)
+    counted = multiply_adds(deepcopy(model).to("meta").eval(), torch.empty(1, 3, one.pixels, one.pixels, device="meta"))
+    layout = torch.channels_last if one.channels_last else torch.contiguous_format
+    model = model.to(DEVICE, memory_format=layout).train()
+    images = torch.randn(one.batch, 3, one.pixels, one.pixels, device=DEVICE).contiguous(memory_format=layout)
+    labels = torch.arange(one.batch, device=DEVICE) % 100
+    optimizer = torch.optim.SGD(model.parameters(), 0.001, momentum=0.9)
+
+    def loss() -> torch.Tensor:
+        e = model.explain(images)
+        auxiliary = 0 if e.aux_logits is None else nn.functional.cross_entropy(e.aux_logits, labels)
+        return nn.functional.cross_entropy(e.logits, labels) + auxiliary
+
+    compiled = torch.compile(loss) if one.compile else loss
+
+    def step() -> None:
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=one.precision == "bfloat16"):
+            value = compiled()
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+
+    warm = _seconds(step)
+    for _ in range(2):
+        step()
+    each = min(_seconds(step) for _ in range(20 if CUDA else 3))
+    images_a_second = one.batch / each
+    memory = {"gpu_memory_gb": torch.cuda.max_memory_allocated() / 1e9} if CUDA else {}
+    if CUDA:
+        torch.cuda.reset_peak_memory_stats()
+    return {
+        "images_a_second": images_a_second,
+        "share_of_matrix_rate": images_a_second * 3e9 * counted / rate,
+        "first_step_seconds": warm,
+    } | memory
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    if CUDA:
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    if CUDA:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def parity() -> Work:
+    """The largest difference of logits and maps between this device and the CPU, of the same weights and images, in float32."""
+    for method in METHODS:
+        yield method, partial(_difference_from_cpu, method)
+
+
+def _difference_from_cpu(method: str) -> dict[str, float]:
+    from lficam.model.methods import METHODS as BUILDERS
+    from lficam.model.trunks import trunk
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.manual_seed(0)
+    model, images = BUILDERS[method].build(trunk("resnet18", 1), 10).eval(), torch.randn(8, 3, 96, 96)
+    with torch.inference_mode():
+        there, here = model.explain(images), deepcopy(model).to(DEVICE).explain(images.to(DEVICE))
+    return {
+        "logits": (there.logits - here.logits.cpu()).abs().max().item(),
+        "largest_logit": there.logits.abs().max().item(),
+        "map": (there.cam - here.cam.cpu()).abs().max().item(),
+    }
+
+
+def resume() -> Work:
+    """A training that is interrupted and goes on, against one that is not."""
+    yield "interrupted after 3 epochs of 6", _interrupted
+
+
+def _interrupted() -> dict[str, float]:
+    from lficam.data.datasets import load_dataset
+    from lficam.training import loop
+
+    def stop(record: dict[str, Any]) -> None:
+        if record["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    loop.CHECKPOINT_SECONDS = 0
+    config, folder = _small(epochs=6), Path(os.environ["LFICAM_RUNS"], ".unfinished", "interrupted")
+    dataset = load_dataset(config.dataset, max_per_class=config.max_per_class)
+    whole, _ = loop.train(config, dataset, lambda record: None)
+    with suppress(KeyboardInterrupt):
+        loop.train(config, dataset, stop, folder)
+    resumed, history = loop.train(config, dataset, lambda record: None, folder)
+    pairs = zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
+    return {"epochs": len(history), "largest_difference_of_a_weight": max((a - b).abs().max().item() for a, b in pairs)}
+
+
+def side_by_side() -> Work:
+    """Seconds a training when several run at once (`--jobs`)."""
+    for jobs in (1, 2, 4, 8, 16) if CUDA else (1, 2):
+        yield f"--jobs {jobs}", partial(_seconds_a_training, jobs)
+
+
+def _seconds_a_training(jobs: int) -> dict[str, float]:
+    from lficam.training.runs import fit_missing
+
+    count = max(jobs, 2)
+    configs = [_small(epochs=8 if CUDA else 1, seed=1000 * jobs + k) for k in range(count)]
+    return {"seconds_a_training": _seconds(lambda: fit_missing(configs, jobs)) / count, "trainings": count}
+
+
+def figure() -> Work:
+    """Figure 5 of the profile quick where its data is, else of the embedded data, from nothing."""
+    yield "figure 5", _figure_5
+
+
+def _figure_5() -> dict[str, Any]:
+    from lficam.errors import MissingDataError
+    from lficam.figures.agreement import stability_figure
+    from lficam.figures.experiments import experiment
+    from lficam.training.runs import fit_missing
+
+    overrides = {} if CUDA else {"epochs": 1, "max_per_class": 20}
+    try:
+        plan = experiment("fig5", "quick", overrides)
+    except MissingDataError:
+        plan = experiment("fig5", "embedded", overrides)
+    seconds = _seconds(lambda: fit_missing(plan.configs(), 4 if CUDA else 1))
+    result = stability_figure(plan, plan.runs())
+    return {"data": plan.source, "trainings": len(plan.configs()), "training_seconds": seconds, "came_out": " ".join(result.says)}
+
+
+def _small(**changes: Any) -> Any:
+    """A training of seconds, on the embedded data."""
+    from lficam.training.config import RunConfig
+
+    sizes = {"batch_size": 32, "epochs": 2} if CUDA else {"batch_size": 32, "max_per_class": 20, "epochs": 2}
+    return RunConfig(
+        dataset="digits-stl10", method="lfi-cam", trunk="cifar_resnet8", lr=0.05, weight_decay=1e-4, **(sizes | changes)
+    )
+
+
+STAGES = {stage.__name__: stage for stage in (speed, parity, resume, side_by_side, figure)}
+
+
+def run_stage(name: str, output: Path) -> None:
+    """Write what a stage finds as it finds it. What an earlier call found stays; after its time it stops, and the next goes on."""
+    file = output / f"{name}.json"
+    record = json.loads(file.read_text()) if file.is_file() else {"found": {}}
+    record |= {"hardware": hardware(), "left out": []}
+    start = time.monotonic()
+    for what, work in STAGES[name]():
+        if what in record["found"]:
+            continue
+        if time.monotonic() - start > SECONDS:
+            record["left out"].append(f"{what}: no time left, the same command goes on")
+            continue
+        try:
+            record["found"][what] = work()
+            print(f"{name}: {what}: {json.dumps(record['found'][what])}", flush=True)
+        except (ImportError, torch.OutOfMemoryError) as error:
+            record["left out"].append(f"{what}: {str(error).splitlines()[0]}")
+            print(f"{name}: left out: {record['left out'][-1]}", flush=True)
+        _write(file, record)
+
+
+def hardware() -> dict[str, Any]:
+    """What computed."""
+    known = {"cpus": os.cpu_count(), "torch": torch.__version__, "python": platform.python_version()}
+    if CUDA:
+        memory = torch.cuda.get_device_properties(0).total_memory
+        known = {"gpu": torch.cuda.get_device_name(), "gpu_memory_gb": memory / 1e9} | known
+    return known
+
+
+def _write(file: Path, record: dict[str, Any]) -> None:
+    temporary = file.with_name(f".{file.name}")
+    temporary.write_text(json.dumps(record, indent=1))
+    temporary.replace(file)
+
+
+def report(output: Path) -> str:
+    """What all stages found, in Markdown."""
+    lines = ["# The first hour", ""]
+    for name, stage in STAGES.items():
+        file = output / f"{name}.json"
+        lines += [f"## {name.replace('_', ' ').capitalize()}", "", stage.__doc__, ""]
+        if not file.is_file():
+            lines += ["Not run.", ""]
+            continue
+        record = json.loads(file.read_text())
+        lines += [f"On {_in_words(record['hardware'])}.", ""]
+        lines += [f"- {what}: {_in_words(found)}" for what, found in record["found"].items()]
+        lines += [f"- left out: {why}" for why in record["left out"]]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _in_words(values: dict[str, Any]) -> str:
+    return "; ".join(f"{k.replace('_', ' ')} {f'{v:.4g}' if isinstance(v, float) else v}" for k, v in values.items())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--stage", choices=STAGES, action="append")
+    chosen = parser.parse_args()
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    for kind in ("runs", "figures"):  # of its own
+        os.environ[f"LFICAM_{kind.upper()}"] = str(chosen.output / kind)
+    for name in chosen.stage or STAGES:
+        run_stage(name, chosen.output)
+        (chosen.output / "report.md").write_text(report(chosen.output))
+    print(chosen.output / "report.md", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
