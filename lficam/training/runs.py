@@ -51,6 +51,7 @@ from lficam.training.kept_maps import (
     load_maps,
 )
 from lficam.training.loop import build_model, train
+from lficam.training.memory import warn_if_too_large
 from lficam.training.parallel import fit_in_workers
 from lficam.training.processes import agreed, part
 from lficam.training.tracking import tracking
@@ -378,6 +379,8 @@ def _fit(id: str, config: RunConfig, on_epoch: Callable[[Record], None], epochs:
 def _train_and_store(id: str, config: RunConfig, on_epoch: Callable[[Record], None]) -> None:
     dataset = _dataset(config)
     epoch_maps = EpochMaps(config, dataset)
+    if part().index == 0:
+        warn_if_too_large(id, config, len(dataset.classes))
     model, history = train(config, dataset, on_epoch, unfinished(id), epoch_maps, epoch_maps.levels)
     if part().index > 0:
         agreed(True)  # once it is stored
