@@ -134,7 +134,7 @@ class ImageFiles:
             if isinstance(batch, InputError):
                 raise batch
             images, labels = batch
-            yield images.to(device, non_blocking=True).float() / 255, labels.to(device, non_blocking=True)
+            yield images.to(device, non_blocking=True) / 255, labels.to(device, non_blocking=True)
 
 
 class _Crops(torch.utils.data.Dataset):

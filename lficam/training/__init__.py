@@ -1,7 +1,9 @@
 """From a configuration to a trained run in the store. In reading order:
 
 - `config`: what one training is, and the id that follows from it
+- `processes`: one training in several processes
 - `loop`: the training loop
+- `memory`: how much memory a training takes
 - `checkpoint`: the state of a training, so that an interrupted one goes on
 - `explain`: a trained model applied to many images
 - `kept_maps`: the maps that a run keeps beside its model
