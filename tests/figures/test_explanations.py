@@ -105,7 +105,7 @@ def test_every_panel_has_the_right_image_caption_and_map(plan, record):
             assert panel.caption == f"differ by up to {cams[i].abs().max():.2f}"
         else:
             probability, label = run.explained.probabilities[i].max(0)
-            assert panel.caption.startswith(f"{dataset.classes[label]} {probability:.2f}")
+            assert panel.caption.startswith(f"{dataset.classes[label]}: {probability:.2f}")
             assert ("×" in panel.caption) == bool(label != dataset.test.labels[i])
             assert np.array(panel.cam) == pytest.approx(cams[i, 0].numpy(), abs=1e-4)
     assert len(seen) == len(drawing.panels)
