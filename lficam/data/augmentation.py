@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 # Share of the shorter side that the test crop keeps: Resize(256), CenterCrop(224).
@@ -117,27 +117,3 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
         torch.tensor(values, dtype=images.dtype).view(3, 1, 1).to(images.device, non_blocking=True) for values in (mean, std)
     )
     return (images - mean) / std
-
-
-# --- of one image, as it comes from its file ---------------------------------------------------------------------------
-
-
-def training_transform(size: int, augmentation: str) -> nn.Module:
-    """torchvision's transforms behind the names in `AUGMENTATIONS`: an image in RGB -> (3, size, size) uint8."""
-    from torchvision.transforms import v2  # late: it costs a second
-
-    steps = [v2.RandomResizedCrop(size) if augmentation == "resized-crop-flip" else v2.Resize((size, size))]
-    if augmentation in ("crop", "crop-flip"):
-        steps.append(v2.RandomCrop(size, padding=4))
-    if augmentation.endswith("flip"):
-        steps.append(v2.RandomHorizontalFlip())
-    return v2.Compose([*steps, v2.PILToTensor()])
-
-
-def evaluation_transform(size: int, augmentation: str) -> nn.Module:
-    """What is tested, by torchvision's transforms: an image in RGB -> (3, size, size) uint8."""
-    from torchvision.transforms import v2  # late: it costs a second
-
-    border = augmentation in CENTERED
-    steps = [v2.Resize(round(size / TEST_CROP)), v2.CenterCrop(size)] if border else [v2.Resize((size, size))]
-    return v2.Compose([*steps, v2.PILToTensor()])

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lficam.data.augmentation import evaluation_masks, evaluation_transform, kept_side, training_transform
+from lficam.data.augmentation import CENTERED, TEST_CROP, evaluation_masks, kept_side
 from lficam.data.decoding import UnreadableImageError, open_image, read_image, upright_size
 from lficam.data.objects import read_object
 from lficam.data.photograph import LONGEST, Photograph, photograph, pixels_of
@@ -100,7 +100,7 @@ class ImageFiles:
 
     def crops(self, size: int, augmentation: str, batch_size: int, device: torch.device) -> Iterator[Tensor]:
         samples = [(i, 0) for i in range(len(self))]
-        for images, _ in self._batches(samples, evaluation_transform(size, augmentation), batch_size, device):
+        for images, _ in self._batches(samples, _test_transform(size, augmentation), batch_size, device):
             yield images
 
     def augmented(
@@ -110,7 +110,7 @@ class ImageFiles:
         order = torch.randperm(len(self), generator=generator)
         seeds = torch.randint(2**62, (len(self),), generator=generator)
         samples = list(zip(order.tolist(), seeds.tolist(), strict=True))
-        yield from self._batches(samples, training_transform(size, augmentation), batch_size, device, part)
+        yield from self._batches(samples, _train_transform(size, augmentation), batch_size, device, part)
 
     def _batches(
         self,
@@ -161,6 +161,26 @@ def _batch(crops: Sequence[tuple[Tensor, Tensor] | InputError]) -> Sequence[Tens
     """Images (n, 3, size, size) and labels (n,), or the first error."""
     errors = (crop for crop in crops if isinstance(crop, InputError))
     return next(errors, None) or torch.utils.data.default_collate(crops)
+
+
+def _train_transform(size: int, augmentation: str) -> torch.nn.Module:
+    """torchvision's transforms behind the names in `augmentation.AUGMENTATIONS`."""
+    from torchvision.transforms import v2  # late: it costs a second
+
+    steps = [v2.RandomResizedCrop(size) if augmentation == "resized-crop-flip" else v2.Resize((size, size))]
+    if augmentation in ("crop", "crop-flip"):
+        steps.append(v2.RandomCrop(size, padding=4))
+    if augmentation.endswith("flip"):
+        steps.append(v2.RandomHorizontalFlip())
+    return v2.Compose([*steps, v2.PILToTensor()])
+
+
+def _test_transform(size: int, augmentation: str) -> torch.nn.Module:
+    from torchvision.transforms import v2  # late: it costs a second
+
+    border = augmentation in CENTERED
+    steps = [v2.Resize(round(size / TEST_CROP)), v2.CenterCrop(size)] if border else [v2.Resize((size, size))]
+    return v2.Compose([*steps, v2.PILToTensor()])
 
 
 def find_unreadable(images: ImageFiles) -> dict[str, str]:

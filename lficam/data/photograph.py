@@ -8,8 +8,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from lficam.data.augmentation import evaluation_boxes, evaluation_transform, kept_side
-from lficam.data.decoding import open_quietly
+from lficam.data.augmentation import evaluation_boxes, evaluation_crop, kept_side
+from lficam.data.decoding import open_quietly, read_quietly
 
 LONGEST = 512  # pixels of the longer side that are kept: enough for what is shown of it
 
@@ -56,12 +56,10 @@ def photograph_in(content: bytes, augmentation: str) -> Photograph:
 
 
 def seen_in(content: bytes, size: int, augmentation: str) -> Tensor:
-    """What is tested of it by a network that was trained on images of this size: (3, size, size) in [0, 1].
-
-    The same as of a file that is read from its folder whenever it is needed (`files.ImageFiles`).
-    """
-    image = open_quietly(content, least=2 * kept_side(size, augmentation))
-    return evaluation_transform(size, augmentation)(image).float() / 255
+    """What is tested of it by a network that was trained on images of this size: (3, size, size) in [0, 1]."""
+    pixels, shape = read_quietly(content, kept_side(size, augmentation))
+    images = torch.tensor(pixels).permute(2, 0, 1).unsqueeze(0)  # (1, 3, s, s)
+    return evaluation_crop(images, torch.tensor([shape], dtype=torch.float32), size, augmentation)[0]
 
 
 def pixels_of(image: Image.Image) -> Tensor:

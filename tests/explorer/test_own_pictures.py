@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny_runs
 import torch
-from helpers import BLUE, GREEN, GREY, RED, check_four_quarters, four_quarters, images_of, photographs, two_halves
+from helpers import BLUE, GREEN, GREY, RED, check_four_quarters, four_quarters, photographs, two_halves
 from PIL import Image
 from tiny_runs import encoded, noise
 
@@ -219,7 +219,8 @@ def test_an_upload_is_cut_as_the_image_files_of_its_training_are(runs, tmp_path,
     network = network_of(tiny_runs.store(RunConfig(dataset="folder", data=str(root), epochs=1, **shape), ["cat", "dog"]))
     file = tmp_path / "own.png"
     noise(width, height).save(file)
-    ((expected,),) = images_of([file]).crops(16, augmentation, 1, torch.device("cpu"))
+    samples = read_images({"own": file}, network.run.metadata)
+    expected = evaluation_crop(samples.images, samples.shapes, 16, augmentation)[0]
     assert torch.equal(network.picture(add_upload("own.png", file.read_bytes())), expected)
 
 
