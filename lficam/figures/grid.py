@@ -1,5 +1,6 @@
 """Grids of pictures with heat maps: drawn from plain values, so that a saved figure can be drawn again."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,9 @@ from torch import Tensor
 from lficam.data.photograph import Photograph
 from lficam.figures.page import MARGIN, PAGE_WIDTH, SMALL, SMALL_LINE, Look, Page, height_of, wrapped
 from lficam.model.cam import resize_map
+
+# A caption's beginning, and what of it is not cut: the probability, whether it is wrong, and what stands below.
+_PREDICTION = re.compile(r"(.*?)((?:: \d\.\d\d(?: ×)?(?:\n.*)?)?)", re.DOTALL)
 
 PAGE_HEIGHT = 8.5  # inches, at most
 GAP = 0.06  # inches between pictures
@@ -104,7 +108,8 @@ def draw_grid(grid: Grid, images: Mapping[str, Tensor], masks: Mapping[str, Tens
         else:
             page.picture(x, y, side, one)
         color = "0.5" if panel.pale else "0"
-        page.text(x + side / 2, y + high + 0.03, panel.caption, SMALL, side + GAP, ha="center", va="top", color=color)
+        name, tail = _PREDICTION.fullmatch(panel.caption).groups()
+        page.text(x + side / 2, y + high + 0.03, name, SMALL, side + GAP, tail, ha="center", va="top", color=color)
     page.text(MARGIN, place.height - _SCALE - 0.05, place.footnote, SMALL, va="bottom", color="0.25")
     _draw_scales(page, grid, bool(masks))
     return page.figure

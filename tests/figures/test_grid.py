@@ -14,7 +14,7 @@ from PIL import Image
 
 from lficam.figures import page
 from lficam.figures.charts import Bars, draw
-from lficam.figures.grid import PAGE_HEIGHT, Grid, draw_grid, rounded
+from lficam.figures.grid import PAGE_HEIGHT, Grid, Panel, draw_grid, rounded
 from lficam.figures.page import DPI, NOTEBOOK_DPI, PAGE_WIDTH, overlay
 
 
@@ -129,3 +129,12 @@ def test_a_grid_names_its_source():
     grid, *rest = synthetic()
     assert isinstance(grid, Grid)
     assert grid.source in [text.get_text() for text in draw_grid(grid, *rest).texts]
+
+
+def test_of_a_caption_that_is_too_long_the_name_gives_way():
+    caption = "garbage truck " * 9 + "of a very long name: 0.60 ×\ninside 58% (45%)"
+    grid = Grid("Title", "source", ["a", "b"], [""], [Panel("i", 0, k, caption, None) for k in range(2)])
+    words = [text.get_text() for text in draw(grid, {"i": torch.zeros(3, 8, 8)}).texts]
+    (drawn,) = {text for text in words if "garbage" in text}
+    assert drawn.endswith("…: 0.60 ×\ninside 58% (45%)")
+    assert drawn.startswith("garbage truck")
