@@ -86,9 +86,8 @@ class Page:
         """Words, then a tail, at a place. room: inches that each line may take; words that are longer are cut, the tail is not."""
         if room is not None:
             font = FontProperties(size=size, weight=style.get("weight", "normal"))
-            words = "\n".join(
-                self._fit(line, font, room - self._width(tail.partition("\n")[0], font)) for line in words.split("\n")
-            )
+            room -= self._width(tail.partition("\n")[0], font)
+            words = "\n".join(self._fit(line, font, room) for line in words.split("\n"))
         words += tail
         self.figure.text(x / self.width, 1 - y / self.height, words, fontsize=size, linespacing=1.2, parse_math=False, **style)
 

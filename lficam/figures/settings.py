@@ -88,8 +88,8 @@ def _matrices(experiment: Experiment, methods: Mapping[str, Models], pairs: Mapp
     for method, models in methods.items():
         means = pair_matrix(pairs[method], "iou").mean(-1)  # (S, S)
         matrices[models.title] = (means + torch.eye(len(means))).tolist()
-        alike = similar(models.accuracy)
-        left_out[models.title] = [k for k in range(1, len(means) + 1) if k - 1 not in map(int, alike)]
+        judged = {int(k) + 1 for k in similar(models.accuracy)}
+        left_out[models.title] = [k for k in range(1, len(means) + 1) if k not in judged]
     return PairMatrices(experiment.source, matrices, left_out)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lficam.model.trunks import is_registered
 from lficam.training.config import RunConfig
 from lficam.training.loop import Objective, build_model
 from lficam.training.processes import part
@@ -33,11 +34,10 @@ def estimate(config: RunConfig, num_classes: int, processes: int = 1) -> Memory:
 
     Under bfloat16 activations and a copy of the weights take two bytes a number; weights, gradients and momentum always four.
     """
-    with torch.device("meta"):
-        untrained = config.model_copy(update={"pretrained": False, "weights": None})
-        objective = Objective(build_model(untrained, num_classes)).train()
-        images = torch.empty(COUNTED, 3, config.image_size, config.image_size)
-        labels = torch.empty(COUNTED, dtype=torch.int64)
+    untrained = config.model_copy(update={"pretrained": False, "weights": None})
+    objective = Objective(build_model(untrained, num_classes)).train().to("meta")  # some networks cannot be made there
+    images = torch.empty(COUNTED, 3, config.image_size, config.image_size, device="meta")
+    labels = torch.empty(COUNTED, dtype=torch.int64, device="meta")
     own = {parameter.untyped_storage()._cdata for parameter in objective.parameters()}
     kept = {}  # each once, and alive, so that nothing else gets its address
 
@@ -57,8 +57,8 @@ def estimate(config: RunConfig, num_classes: int, processes: int = 1) -> Memory:
 
 
 def warn_if_too_large(id: str, config: RunConfig, num_classes: int) -> None:
-    """Say so before a training starts that is not likely to fit on its GPU."""
-    if not torch.cuda.is_available():
+    """Say so before a training starts that is not likely to fit on its GPU; of somebody's own trunk nothing is known beforehand."""
+    if not torch.cuda.is_available() or is_registered(config.trunk):
         return
     needed, there = estimate(config, num_classes, part().count).total, torch.cuda.get_device_properties().total_memory
     if needed > there:

@@ -69,3 +69,11 @@ def test_it_warns_before_it_starts_where_that_is_more_than_the_gpu_has(monkeypat
         warn_if_too_large("run", config, 3)
         assert capsys.readouterr().err.startswith(words)
         assert bool(words) == (there < needed)
+
+
+def test_of_somebodys_own_trunk_nothing_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(memory, "is_registered", lambda name: True)
+    monkeypatch.setattr(memory, "build_model", None)  # it might not run without computing
+    warn_if_too_large("run", few_digits(), 3)
+    assert capsys.readouterr().err == ""
