@@ -6,7 +6,7 @@ BIN     := .venv/bin
 CHELSEA := lficam/data/photographs/chelsea.png
 
 .DEFAULT_GOAL := help
-.PHONY: help figures test docs lab explorer reference results model stress lock pin clean
+.PHONY: help figures test tests_trained tests_untrained docs lab explorer reference results model stress lock pin clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,8 +18,14 @@ figures: .venv/ready  ## train what is missing, execute the notebooks, write fig
 test: .venv/tested  ## every test, every notebook by nbval, every committed number, and the linter (35 minutes on 2 cores where the models are trained)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lficam figures --check
-	$(BIN)/pytest
+	@$(MAKE) --no-print-directory --keep-going --jobs 2 tests_trained tests_untrained
+
+# A session for each of two cores. What they print is mixed; each ends with its own failures and slowest tests.
+tests_trained: .venv/tested
+	$(BIN)/pytest -m trained
+
+tests_untrained: .venv/tested
+	$(BIN)/pytest -m "not trained"
 
 docs: .venv/documented  ## the site: docs/_build/html/index.html
 	$(BIN)/sphinx-build -q -E -W --keep-going -b html docs docs/_build/html

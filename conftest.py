@@ -22,6 +22,16 @@ for name in ("runs", "figures", "data"):
     os.environ[f"LFICAM_{name.upper()}"] = str(_TEMPORARY / name)
 
 os.environ["ACCELERATE_USE_CPU"] = "true"  # what the tests compare bit by bit is a CPU's arithmetic
+# Tensors this small are slower on two threads, ten times so on a busy machine; kernels and other processes are told so, too.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the embedded models, whose training is most of the work: `make test` runs the rest beside it."""
+    for item in items:
+        if item.path.suffix == ".ipynb" or {"outcome", "trained_models"} & {*item.fixturenames}:
+            item.add_marker("trained")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

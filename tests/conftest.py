@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import tiny_runs
-import torch
 from helpers import file_of, reference_now
 
 from lficam.explorer.gallery import browse, network_of
@@ -37,15 +36,6 @@ def plan(request: pytest.FixtureRequest, outcome: Outcome) -> Experiment:
 def record(plan: Experiment) -> dict:
     """The JSON of each embedded figure."""
     return json.loads(file_of(plan, ".json").read_text())
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tensors this small are slower on two threads, ten times so on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

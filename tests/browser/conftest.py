@@ -40,7 +40,7 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def trained(chromium: str, request: pytest.FixtureRequest) -> None:
+def trained_models(chromium: str, request: pytest.FixtureRequest) -> None:
     """The runs that the explorer shows. Where some are missing, as in a checkout, the figures are made first, which trains them."""
     configs = [config for name in EXPERIMENTS for config in experiment(name).configs()]
     if not all(is_stored(config.run_id()) for config in configs):
@@ -48,7 +48,7 @@ def trained(chromium: str, request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: str, trained: None) -> Iterator[Browser]:
+def browser(chromium: str, trained_models: None) -> Iterator[Browser]:
     # Not for the whole session: while it is there, an event loop seems to run in this thread, and no other can be started.
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -57,7 +57,7 @@ def browser(chromium: str, trained: None) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module", params=[voila, jupyterlab], ids=lambda server: server.__name__)
-def site(request: pytest.FixtureRequest, trained: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest, trained_models: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Each server in turn."""
     with request.param(tmp_path_factory.mktemp(request.param.__name__)) as site:
         yield site

@@ -256,7 +256,7 @@ def test_on_a_phone_a_tap_moves_the_square(open_page, site):
 
 
 @pytest.fixture
-def site_without_runs(trained, tmp_path):
+def site_without_runs(trained_models, tmp_path):
     with voila(tmp_path, overrides={"epochs": 1}, LFICAM_RUNS=str(tmp_path / "runs")) as site:
         yield site
 

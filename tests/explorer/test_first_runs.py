@@ -21,7 +21,6 @@ TINY = {"epochs": 1, "max_classes": 3, "max_per_class": 12}  # trained in a seco
 @pytest.fixture(autouse=True)
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the processes that train: as `one_thread`
 
 
 def test_the_small_set_has_something_for_every_view():

@@ -128,6 +128,11 @@ def test_maps_of_untrained_networks_are_written_beside_the_run(tmp_path):
     assert (training.untrained_maps(3) - cams).abs().max() <= 0.5 / 255 + 1e-6  # 8 bits
 
 
+def test_every_number_of_figures_and_trainings_follows(monkeypatch, capsys):
+    done = command(monkeypatch, capsys, "figures", "--check")
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_command_names_what_differs(monkeypatch, capsys):
     for lines, code in (([], 0), (["fig2.csv 1, energy: committed 1, now 2"], 1)):
         monkeypatch.setattr(checking, "check", lambda root, lines=lines: iter(lines))

@@ -88,6 +88,7 @@ def test_a_figure_that_is_out_of_date_is_noticed(outcome, tmp_path, monkeypatch,
     assert not is_current(plan, ids)
 
 
+@pytest.mark.usefixtures("outcome")  # Figure 1 is made of its runs
 def test_a_failing_notebook_is_named_and_keeps_its_traceback_and_the_others_come_out(tmp_path, monkeypatch):
     broken = nbformat.v4.new_notebook(
         cells=[

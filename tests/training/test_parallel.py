@@ -50,8 +50,6 @@ def trained(tmp_path_factory):
         for fields in ({"lr": 1e30}, {"seed": 1}, {"data": photographs(root / "broken", broken=True)}, {"method": "abn"})
     ]
     results = {}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     for jobs in (1, 2):
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
             patch.setattr("lficam.progress.bars_can_be_drawn", lambda: False)
@@ -59,7 +57,6 @@ def trained(tmp_path_factory):
             failed = fit_missing(configs, jobs)
             runs = {id: load_run(id) for id in stored_ids()}
         results[jobs] = SimpleNamespace(failed=failed, runs=runs, lines=out.getvalue().splitlines(), store=root / f"runs{jobs}")
-    torch.set_num_threads(threads)
     return SimpleNamespace(configs=configs, one_by_one=results[1], side_by_side=results[2])
 
 
@@ -142,8 +139,8 @@ class Recorder(Progress):
         self.reported.append((id, record))
 
 
-def test_two_runs_are_trained_at_once_and_share_all_threads(tmp_path):
-    torch.set_num_threads(6)
+def test_two_runs_are_trained_at_once_and_share_all_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
     progress = Recorder("ab")
     assert fit_in_workers(meet, {"a": tmp_path, "b": tmp_path}, 4, progress.epoch) == {}
     assert sorted(progress.reported, key=str) == [(id, RECORD | {"loss": 3}) for id in "ab"]
