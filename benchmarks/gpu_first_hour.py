@@ -184,7 +184,7 @@ def side_by_side() -> Work:
 
 
 def _seconds_a_training(jobs: int) -> dict[str, float]:
-    from lficam.training.runs import fit_missing
+    from lficam.training.fit import fit_missing
 
     count = max(jobs, 2)
     configs = [_small(epochs=8 if CUDA else 1, seed=1000 * jobs + k) for k in range(count)]
@@ -200,7 +200,7 @@ def _figure_5() -> dict[str, Any]:
     from lficam.errors import MissingDataError
     from lficam.figures.agreement import stability_figure
     from lficam.figures.experiments import experiment
-    from lficam.training.runs import fit_missing
+    from lficam.training.fit import fit_missing
 
     overrides = {} if CUDA else {"epochs": 1, "max_per_class": 20}
     try:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:  # for editors; imported below when first asked for, so that `
     from lficam.model.plain import Plain
     from lficam.model.trunks import register_trunk, trunk
     from lficam.training.config import RunConfig
-    from lficam.training.runs import Run, fit_or_load, load_run
+    from lficam.training.fit import fit_or_load
+    from lficam.training.runs import Run, load_run
 
 _HOMES = {
     "ABN": "lficam.model.abn",
@@ -37,7 +38,7 @@ _HOMES = {
     "Run": "lficam.training.runs",
     "RunConfig": "lficam.training.config",
     "experiment": "lficam.figures.experiments",
-    "fit_or_load": "lficam.training.runs",
+    "fit_or_load": "lficam.training.fit",
     "iou": "lficam.metrics.similarity",
     "iou_published": "lficam.metrics.similarity",
     "load_pretrained": "lficam.model.methods",

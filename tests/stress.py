@@ -18,7 +18,7 @@ from kills import CONTEXT, attempt, check_store, left_over
 from lficam.errors import InputError
 from lficam.reproduce.notebooks import make_figures
 from lficam.training import loop
-from lficam.training.runs import fit_missing, fit_or_load
+from lficam.training.fit import fit_missing, fit_or_load
 
 KILLS, RUNS, PROCESSES = 30, 6, 3
 OVERRIDES = {"epochs": 2, "max_per_class": 20}

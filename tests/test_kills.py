@@ -5,7 +5,7 @@ from kills import attempt, check_store, left_over
 
 from lficam.training import loop
 from lficam.training.config import RunConfig
-from lficam.training.runs import fit_or_load
+from lficam.training.fit import fit_or_load
 
 KILLS = 12
 

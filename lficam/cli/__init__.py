@@ -1,6 +1,9 @@
 """The command line. In reading order:
 
-- `commands`: all commands and their options
+- `app`: what the commands share
+- `making`: commands that make the paper's figures
+- `using`: commands that put a model to use
+- `commands`: all of them, and how they end
 - `catalogue`: `lficam data`
 - `own_images`: images in a folder
 - `explain_images`: `lficam explain`

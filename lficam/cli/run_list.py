@@ -12,7 +12,8 @@ from lficam.model.bundled import BUNDLED, bundled
 from lficam.paths import runs_dir
 from lficam.sums import changed
 from lficam.training.config import RunConfig
-from lficam.training.runs import is_stored, load_record, record_sums, recorded_config, train_again
+from lficam.training.fit import train_again
+from lficam.training.runs import is_stored, load_record, record_sums, recorded_config
 
 
 def state_of(id: str) -> str:

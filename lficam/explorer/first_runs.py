@@ -13,7 +13,7 @@ from lficam.figures.experiments import experiment
 from lficam.model.methods import METHODS
 from lficam.training.checkpoint import Record
 from lficam.training.config import RunConfig
-from lficam.training.runs import fit_elsewhere, missing
+from lficam.training.fit import fit_elsewhere, missing
 
 
 def small_set(overrides: Mapping[str, Any]) -> list[RunConfig]:

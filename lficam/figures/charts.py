@@ -134,7 +134,8 @@ def draw_pair_matrices(matrices: PairMatrices) -> Figure:
     side = min(2.4, (PAGE_WIDTH - 0.9) / count - 0.3)  # inches of a matrix
     height = side + 1.25
     page = Page(PAGE_WIDTH, height)
-    page.headline("Mean IoU between the maps of every two settings", matrices.source)
+    note = "; settings in brackets are not judged" if any(matrices.left_out.values()) else ""
+    page.headline("Mean IoU between the maps of every two settings", matrices.source + note)
     style = {"cmap": "cividis", "annot": True, "fmt": ".2f", "square": True, "annot_kws": {"size": SMALL}, "cbar": False}
 
     def axes(x: float, width: float) -> Axes:
@@ -145,7 +146,7 @@ def draw_pair_matrices(matrices: PairMatrices) -> Figure:
         names = [f"({n})" if n in left_out else str(n) for n in range(1, len(values) + 1)]
         heatmap(values, ax=ax, vmin=0, vmax=1, xticklabels=names, yticklabels=names, **style)
         ax.set_title(method, fontsize=TEXT)
-        ax.set_xlabel("setting; in brackets: not judged" if left_out else "setting", fontsize=SMALL)
+        ax.set_xlabel("setting", fontsize=SMALL)
         ax.tick_params(labelsize=SMALL, length=0, labelrotation=0)
     bar = page.figure.colorbar(ax.collections[0], cax=axes(0.3 + count * (side + 0.3), 0.12))
     bar.ax.tick_params(labelsize=SMALL)

@@ -13,7 +13,8 @@ from lficam.data.samples import Dataset, shuffled
 from lficam.figures.profiles import PROFILES, SETTINGS, Setting
 from lficam.paths import figures_dir
 from lficam.training.config import RunConfig, published
-from lficam.training.runs import Run, fit_or_load_all
+from lficam.training.fit import fit_or_load_all
+from lficam.training.runs import Run
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -31,7 +31,8 @@ from lficam.sums import write_sums
 from lficam.training.bundled_runs import BundledRun, bundled_run
 from lficam.training.config import RunConfig
 from lficam.training.explain import Explained, explain_samples
-from lficam.training.runs import Run, fit_or_load
+from lficam.training.fit import fit_or_load
+from lficam.training.runs import Run
 
 EPOCHS = 12
 RECIPE = RunConfig(

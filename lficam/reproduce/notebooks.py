@@ -17,7 +17,8 @@ from lficam.figures.plan import Experiment
 from lficam.paths import atomic_file, figures_dir, lock, notebooks_dir, runs_dir
 from lficam.provenance import sha256
 from lficam.reproduce.report import write_report
-from lficam.training.runs import damaged, fit_missing, sums_of, unfinished
+from lficam.training.fit import fit_missing, unfinished
+from lficam.training.runs import damaged, sums_of
 
 # On every start a kernel warns that it talks over TCP, on every end that it was interrupted; what fails shows in the notebook.
 QUIET = {"extra_arguments": ["--IPKernelApp.log_level=50"]}

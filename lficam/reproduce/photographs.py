@@ -15,7 +15,7 @@ from lficam.paths import repository
 from lficam.reproduce.judgement import FINE_TUNED, MEASURED, PROFILE, measure, write_judgement
 from lficam.reproduce.results import write_training, written
 from lficam.training.config import RunConfig
-from lficam.training.runs import fit_or_load_all
+from lficam.training.fit import fit_or_load_all
 
 FIVE_SEEDS, FROM_IMAGENET = "STL10, five seeds of setting 1", "STL10, from ImageNet weights"  # whose maps are kept of all epochs
 

@@ -11,5 +11,6 @@
 - `bundled_runs`: the models that come with the package, as runs
 - `saved`: trained models by name, runs and saved ones
 - `parallel`: several trainings side by side
+- `fit`: train what the store lacks
 - `tracking`: every epoch in TensorBoard
 """

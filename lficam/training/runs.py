@@ -1,16 +1,14 @@
-"""The store of trained runs: a folder each, named by the run's id, written in one piece.
+"""The store of trained runs: a folder each, named by the run's id, written in one piece (`fit`).
 
 `config.json` and `model.safetensors` are the model, as `from_pretrained` reads it; `run.json` is how it came about; its maps lie
 beside them (`kept_maps`).
 """
 
 import json
-import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,40 +19,21 @@ from torch import Tensor, nn
 
 from lficam.data.augmentation import normalize
 from lficam.data.datasets import load_dataset, sources_of
-from lficam.data.own_data import is_registered_dataset
-from lficam.data.samples import Dataset, shuffled, without_fold
+from lficam.data.samples import Dataset, shuffled
 from lficam.errors import InputError
 from lficam.model.devices import on_best_device
 from lficam.model.initialization import initialize
 from lficam.model.metadata import Metadata
 from lficam.model.methods import METHODS
-from lficam.model.trunks import is_registered
 from lficam.model.weights import statistics_of
-from lficam.paths import atomic_folder, lock, runs_dir
-from lficam.progress import Progress
-from lficam.provenance import environment, sha256
+from lficam.paths import lock, runs_dir
+from lficam.provenance import sha256
 from lficam.sums import SUMS, changed, check_sums, has_sums, write_sums
 from lficam.training.checkpoint import Record
 from lficam.training.config import RunConfig, describe
-from lficam.training.explain import BATCH, Explained, Trained, explain_batches, explain_samples
-from lficam.training.kept_maps import (
-    ANSWERS,
-    EPOCH_IMAGES,
-    MAPS,
-    EpochMaps,
-    KeptMaps,
-    as_levels,
-    as_maps,
-    has_epochs,
-    keep_maps,
-    load_epochs,
-    load_maps,
-)
-from lficam.training.loop import build_model, train
-from lficam.training.memory import warn_if_too_large
-from lficam.training.parallel import fit_in_workers
-from lficam.training.processes import agreed, part
-from lficam.training.tracking import tracking
+from lficam.training.explain import BATCH, Explained, Trained, explain_batches
+from lficam.training.kept_maps import ANSWERS, EPOCH_IMAGES, MAPS, KeptMaps, as_levels, as_maps, keep_maps, load_epochs, load_maps
+from lficam.training.loop import build_model
 
 UNTRAINED_SEED = 1000  # added to a run's own
 LONGEST_ID = 200  # letters: a file system has a limit as well
@@ -85,7 +64,7 @@ class RunRecord:
     @property
     def metadata(self) -> Metadata:
         """What one needs to know to use the model elsewhere."""
-        return _metadata(self.config, self)
+        return metadata_of(self.config, self)
 
     def architecture(self) -> nn.Module:
         """The model's modules with weights that come from nowhere else."""
@@ -100,7 +79,7 @@ class Run(RunRecord, Trained):
 
     @cached_property
     def dataset(self) -> Dataset:
-        return _dataset(self.config)
+        return dataset_of(self.config)
 
     @cached_property
     def explained(self) -> Explained:
@@ -165,90 +144,6 @@ class Run(RunRecord, Trained):
         with on_best_device(network) as device:
             cams = explain_batches(network, (part.to(device) for part in self.inputs(shown).split(BATCH))).cam
         return as_maps(as_levels(cams, torch.uint8))
-
-
-def fit_or_load(config: RunConfig) -> Run:
-    """The run of a config: from the store if it is there, else trained now and stored."""
-    return fit_or_load_all([config])[0]
-
-
-def fit_or_load_all(configs: Sequence[RunConfig], epochs: bool = False) -> list[Run]:
-    """The runs of many configs, in order; trains what the store lacks, with one progress bar.
-
-    epochs: whether they need the maps of their epochs (`Run.epoch_maps`); a run that was stored without them is trained again and
-        takes its place, so that figures made from it before are out of date.
-    An interrupted call keeps the runs that were finished. A second process that needs the same run waits for it.
-    Raises what kept the first of them from being trained.
-    """
-    for error in fit_missing(configs, epochs=epochs).values():
-        raise error
-    # The caller's config, not the stored one: it knows where the data lies now.
-    return [replace(load_run(config.run_id()), config=config) for config in configs]
-
-
-def fit_missing(configs: Sequence[RunConfig], jobs: int = 1, epochs: bool = False) -> dict[str, Exception]:
-    """Train what the store lacks; a run that cannot be trained does not keep the others from it.
-
-    jobs: how many to train side by side, which pays where one does not fill the GPU. What was registered (`register_trunk`,
-        `register_dataset`) is known in this process alone, and is trained here one at a time when they are done.
-    epochs: as for `fit_or_load_all`.
-
-    Returns id -> InputError (data that cannot be read) or FloatingPointError (a loss that is not finite) of those.
-    """
-    wanted = {config.run_id(): config for config in configs}
-    lacking = {id: config for id, config in wanted.items() if _lacks(id, epochs)}
-    for id in wanted.keys() - lacking.keys():
-        _forget_state(id)
-    fit = partial(_fit, epochs=epochs)
-    if not lacking:
-        return {}
-    elsewhere = {id: config for id, config in lacking.items() if jobs > 1 and not _is_registered(config)}
-    with Progress({id: config.epochs for id, config in lacking.items()}) as progress:
-        failed = fit_in_workers(fit, elsewhere, jobs, progress.epoch) if elsewhere else {}
-        for id, config in lacking.items():
-            if id in elsewhere:
-                continue
-            progress.start(id)
-            try:
-                fit(id, config, partial(progress.epoch, id))
-            except (InputError, FloatingPointError) as error:
-                # Their tracebacks would keep the model and its data in memory.
-                error.__cause__ = error.__context__ = None
-                failed[id] = error.with_traceback(None)
-        return failed
-
-
-def _is_registered(config: RunConfig) -> bool:
-    return is_registered(config.trunk) or is_registered_dataset(config.dataset)
-
-
-def train_again(config: RunConfig) -> None:
-    """Train a run anew; the one that is stored stays until the new one takes its place. Raises what keeps it from being trained."""
-    id = config.run_id()
-    with Progress({id: config.epochs}) as progress:
-        progress.start(id)
-        _fit(id, config, partial(progress.epoch, id), again=True)
-
-
-def fit_elsewhere(configs: Sequence[RunConfig], on_epoch: Callable[[str, Record], None]) -> dict[str, Exception]:
-    """As `fit_missing`, in one process beside this one, which stays free to answer; each epoch is reported as id and record."""
-    return fit_in_workers(_fit, missing(configs), 1, on_epoch)
-
-
-def missing(configs: Sequence[RunConfig], epochs: bool = False) -> dict[str, RunConfig]:
-    """Id -> config of the runs that the store lacks. epochs: as for `fit_or_load_all`."""
-    return {id: config for config in configs if _lacks(id := config.run_id(), epochs)}
-
-
-def _lacks(id: str, epochs: bool) -> bool:
-    return not is_stored(id) or (epochs and not has_epochs(runs_dir() / id))
-
-
-def _forget_state(id: str) -> None:
-    """Remove the state of a training that was killed when its run was stored already; not while another process works on it."""
-    if unfinished(id).is_dir():
-        with suppress(InputError), lock(runs_dir(), id, busy="", wait=False):
-            shutil.rmtree(unfinished(id))
 
 
 def is_stored(id: str) -> bool:
@@ -339,86 +234,8 @@ def record_of(id: str, stored: Mapping[str, Any]) -> RunRecord:
     return RunRecord(id=id, **read)
 
 
-def unfinished(id: str) -> Path:
-    """Where a training that is under way, or was interrupted, keeps its state."""
-    return runs_dir() / ".unfinished" / id
-
-
-def _fit(id: str, config: RunConfig, on_epoch: Callable[[Record], None], epochs: bool = False, again: bool = False) -> None:
-    """Train and store one run, from where an interrupted training of it stopped. again: even if it is stored.
-
-    Where one training has several processes, the first of them keeps others out and writes.
-    """
-    first = part().index == 0
-    locked = lock(runs_dir(), id, busy=f"waiting for the process that trains {id}", wait=True)
-    with locked if first else nullcontext(), tracking(id, config) if first else nullcontext(print) as track:
-        if not agreed(again or bool(missing([config], epochs))):  # another process has trained it meanwhile
-            return
-
-        def epoch_ended(record: Record) -> None:
-            on_epoch(record)
-            track(record)
-
-        for stale in runs_dir().glob(f".{id}.*"):  # a process that was killed while it stored the run
-            shutil.rmtree(stale)
-        memory = None
-        try:
-            _train_and_store(id, config, epoch_ended)
-        except FloatingPointError as error:
-            raise FloatingPointError(f"{id}: {error}") from None
-        except torch.OutOfMemoryError as error:
-            memory = str(error).split(". ")[0]
-        if memory:  # outside of the except block, whose traceback would keep what filled the memory
-            torch.cuda.empty_cache()
-            raise InputError(
-                f"{id}: {memory}. Batches of {config.batch_size} images of {config.image_size} pixels do not fit: use a smaller "
-                "image_size, precision=bfloat16, fewer jobs side by side, or, where it is not compared, a smaller batch_size"
-            )
-
-
-def _train_and_store(id: str, config: RunConfig, on_epoch: Callable[[Record], None]) -> None:
-    dataset = _dataset(config)
-    epoch_maps = EpochMaps(config, dataset)
-    if part().index == 0:
-        warn_if_too_large(id, config, len(dataset.classes))
-    model, history = train(config, dataset, on_epoch, unfinished(id), epoch_maps, epoch_maps.levels)
-    if part().index > 0:
-        agreed(True)  # once it is stored
-        return
-    test = explain_samples(model, dataset.test, dataset.mean, dataset.std, config.image_size, config.augmentation)
-    record = {
-        "config": config.model_dump(),
-        "classes": dataset.classes,
-        "mean": dataset.mean,
-        "std": dataset.std,
-        "data": {
-            "train": len(without_fold(dataset.train, config.fold)),
-            "test": len(dataset.test),
-            "unreadable": dict(dataset.unreadable),
-        },
-        "metrics": {
-            "test_accuracy": test.accuracy(dataset.test.labels),
-            "train_accuracy": history[-1]["accuracy"],
-            "seconds": round(sum(record["seconds"] for record in history), 1),
-        },
-        "history": history,
-        "environment": environment() | ({"processes": part().count} if part().count > 1 else {}),
-    }
-    model.metadata = _metadata(config, dataset)
-    try:
-        with atomic_folder(runs_dir() / id) as folder:
-            model.save_pretrained(folder)
-            keep_maps(folder, model, dataset, config, test)
-            epoch_maps.save(folder)
-            (folder / "run.json").write_text(json.dumps(record, indent=2))
-            write_sums(folder)
-    except SafetensorError as error:  # of a full disk, too
-        raise OSError(f"{id} cannot be stored ({error}): the next call goes on from its last checkpoint") from error
-    shutil.rmtree(unfinished(id), ignore_errors=True)
-    agreed(True)
-
-
-def _dataset(config: RunConfig) -> Dataset:
+def dataset_of(config: RunConfig) -> Dataset:
+    """The data that a config trains on, normalised as its trunk asks for. Raises InputError as `load_dataset` does."""
     shape = config.model_dump(include={"image_size", "augmentation", "normalization", "max_classes", "max_per_class"})
     if config.normalization != "weights":
         return load_dataset(config.dataset, config.data, **shape)
@@ -426,6 +243,7 @@ def _dataset(config: RunConfig) -> Dataset:
     return replace(load_dataset(config.dataset, config.data, **(shape | {"normalization": "own"})), mean=mean, std=std)
 
 
-def _metadata(config: RunConfig, data: Dataset | RunRecord) -> Metadata:
+def metadata_of(config: RunConfig, data: Dataset | RunRecord) -> Metadata:
+    """What a model of this config that knows these classes needs to be used elsewhere."""
     trained_on = {"image_size": config.image_size, "augmentation": config.augmentation}
     return Metadata(classes=data.classes, mean=data.mean, std=data.std, **trained_on)

@@ -24,7 +24,8 @@ from lficam.reproduce import notebooks
 from lficam.reproduce.notebooks import Outcome
 from lficam.sums import SUMS, has_sums
 from lficam.training.config import RunConfig
-from lficam.training.runs import fit_or_load_all, load_run
+from lficam.training.fit import fit_or_load_all
+from lficam.training.runs import load_run
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from lficam.metrics.intervals import interval, pair_interval
 from lficam.metrics.localisation import localisation
 from lficam.metrics.stability import pair_matrix
 from lficam.training.config import RunConfig
-from lficam.training.runs import fit_or_load_all
+from lficam.training.fit import fit_or_load_all
 
 A, B, C = [[[1, 1], [0, 0]]], [[[0, 1], [0, 1]]], [[[0, 0], [0, 1]]]
 

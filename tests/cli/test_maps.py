@@ -13,7 +13,8 @@ from lficam.data.digits import RECIPES
 from lficam.errors import InputError
 from lficam.metrics.stability import pairwise_stability
 from lficam.training.config import RunConfig
-from lficam.training.runs import fit_or_load_all, load_run
+from lficam.training.fit import fit_or_load_all
+from lficam.training.runs import load_run
 
 ROWS = [[[0, 2], [4, 8]], [[3, 3], [3, 3]], [[5, 5], [1, 5]]]
 NORMALISED = torch.tensor([[[[0, 0.25], [0.5, 1]]], [[[0, 0], [0, 0]]], [[[1, 1], [0, 1]]]])

@@ -11,7 +11,7 @@ from lficam.data import own_data
 from lficam.data.datasets import DATASETS, load_dataset
 from lficam.data.own_data import samples_of
 from lficam.errors import InputError
-from lficam.training.runs import fit_missing
+from lficam.training.fit import fit_missing
 
 
 class Halves(torch.utils.data.Dataset):

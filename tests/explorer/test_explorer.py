@@ -28,7 +28,8 @@ from lficam.explorer.upload import Upload
 from lficam.figures.experiments import experiment
 from lficam.metrics.map_names import GRAD_CAM, LFI_CAM_UNTRAINED
 from lficam.paths import figures_dir, repository
-from lficam.training.runs import fit_or_load_all, stored_ids
+from lficam.training.fit import fit_or_load_all
+from lficam.training.runs import stored_ids
 
 TINY = {"epochs": 1, "max_classes": 3, "max_per_class": 12}  # trained in a second
 TRAINED = ("lfi-cam", "lfi-cam-without-fin", "abn", "plain")

@@ -64,12 +64,12 @@ def run_out_of_room(id, config, on_epoch):
 
 
 def test_a_process_that_dies_without_a_word(monkeypatch):
-    monkeypatch.setattr("lficam.training.runs._fit", die)
+    monkeypatch.setattr("lficam.training.fit._fit", die)
     assert train_and_fail(small_set(TINY)).startswith("a training process died")
 
 
 def test_an_error_that_nobody_expects_is_said_with_its_name(monkeypatch):
-    monkeypatch.setattr("lficam.training.runs._fit", run_out_of_room)
+    monkeypatch.setattr("lficam.training.fit._fit", run_out_of_room)
     assert train_and_fail(small_set(TINY)) == "OSError: [Errno 28] No space left on device"
 
 

@@ -185,7 +185,7 @@ def test_its_text_is_legible_on_the_page_and_apart(dpi, made):
 def test_a_second_call_trains_nothing_and_writes_the_same(made, compared, capsys, monkeypatch):
     done, plan = made
     before = {file.name: file.read_bytes() for file in plan.folder.iterdir()}
-    monkeypatch.setattr("lficam.training.runs.train", lambda *arguments: pytest.fail("trained again"))
+    monkeypatch.setattr("lficam.training.fit.train", lambda *arguments: pytest.fail("trained again"))
     again = compared[0](capsys)
     assert (again.returncode, again.stdout) == (0, done.stdout)
     assert {file.name: file.read_bytes() for file in plan.folder.iterdir()} == before

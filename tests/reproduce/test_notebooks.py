@@ -19,7 +19,7 @@ from lficam.reproduce import notebooks
 from lficam.reproduce.check import CHARTS, FROM_VALUES
 from lficam.reproduce.notebooks import executed, is_current, make_figures
 from lficam.reproduce.report import write_report
-from lficam.training import loop, runs
+from lficam.training import fit, loop
 from lficam.training.config import RunConfig
 
 BESIDE = {"table1_architecture_costs.png", "fig5_stability_stl10_pairs.png", "fig6_stability_catdog_pairs.png"}
@@ -184,7 +184,7 @@ def test_fresh_trains_and_draws_again(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "_execute", lambda plans: None)
     monkeypatch.setattr(notebooks, "write_report", lambda folder, profile: None)
     trained = []
-    monkeypatch.setattr(runs, "_fit", lambda id, config, progress, epochs: trained.append(id))
+    monkeypatch.setattr(fit, "_fit", lambda id, config, progress, epochs: trained.append(id))
     overrides = {"epochs": 1}
     plan = experiment("fig1", overrides=overrides)
     for config in plan.configs():
@@ -215,7 +215,7 @@ def test_fresh_forgets_a_training_that_was_interrupted(tmp_path, monkeypatch):
     monkeypatch.setattr(Progress, "epoch", epoch)
     with pytest.raises(KeyboardInterrupt):
         make_figures("embedded", ["fig1"], overrides)
-    assert (runs.unfinished(first) / "state.safetensors").is_file()
+    assert (fit.unfinished(first) / "state.safetensors").is_file()
     epochs.clear()
     with pytest.raises(KeyboardInterrupt):  # goes on
         make_figures("embedded", ["fig1"], overrides)
@@ -232,10 +232,10 @@ def test_fresh_keeps_the_unfinished_trainings_of_other_figures(tmp_path, monkeyp
     monkeypatch.setenv("LFICAM_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(notebooks, "_execute", lambda plans: None)
     monkeypatch.setattr(notebooks, "write_report", lambda folder, profile: None)
-    monkeypatch.setattr(runs, "_fit", lambda id, config, progress, epochs: None)
+    monkeypatch.setattr(fit, "_fit", lambda id, config, progress, epochs: None)
     for name in ("fig1", "fig2"):
         for config in experiment(name).configs():
-            runs.unfinished(config.run_id()).mkdir(parents=True)
+            fit.unfinished(config.run_id()).mkdir(parents=True)
     make_figures("embedded", ["fig1"], fresh=True)
     kept = {folder.name for folder in (tmp_path / "runs" / ".unfinished").iterdir()}
     assert kept == {config.run_id() for config in experiment("fig2").configs()}

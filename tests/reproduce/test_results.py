@@ -18,7 +18,8 @@ from lficam.paths import runs_dir
 from lficam.reproduce import photographs
 from lficam.reproduce.photographs import train_and_write
 from lficam.reproduce.results import read_trainings, write_training, written
-from lficam.training.runs import fit_or_load, load_record
+from lficam.training.fit import fit_or_load
+from lficam.training.runs import load_record
 
 pytestmark = pytest.mark.usefixtures("empty_store")
 

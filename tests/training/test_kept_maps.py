@@ -21,11 +21,12 @@ from lficam.metrics.localisation import localisation
 from lficam.model.methods import METHODS
 from lficam.model.plain import Plain
 from lficam.paths import runs_dir
-from lficam.training import kept_maps, loop, runs
+from lficam.training import fit, kept_maps, loop
 from lficam.training.config import RunConfig
+from lficam.training.fit import fit_missing, fit_or_load, fit_or_load_all, unfinished
 from lficam.training.kept_maps import kept_epochs, with_averaged_norms
 from lficam.training.loop import build_model, train
-from lficam.training.runs import fit_missing, fit_or_load, fit_or_load_all, load_run, unfinished
+from lficam.training.runs import dataset_of, load_run
 
 pytestmark = pytest.mark.usefixtures("empty_store")
 
@@ -80,7 +81,7 @@ def test_a_plain_network_keeps_the_maps_of_the_true_class_too():
 @pytest.mark.parametrize("method", METHODS)
 def test_keeping_them_changes_no_training_by_a_bit(method):
     given = config(method=method)
-    dataset = runs._dataset(given)
+    dataset = dataset_of(given)
     seen = []
     watched, history = train(given, dataset, lambda record: None, None, lambda epoch, model: seen.append(epoch))
     run = fit_or_load(given)
@@ -154,7 +155,7 @@ def test_a_resumed_run_keeps_the_same(monkeypatch):
     expected = files_of(whole.id) | {"epochs": load_file(runs_dir() / whole.id / "epochs.safetensors")}
     shutil.rmtree(runs_dir() / whole.id)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
-    real = runs.EpochMaps.__call__
+    real = fit.EpochMaps.__call__
 
     def killed(self, epoch, model):
         real(self, epoch, model)
@@ -162,7 +163,7 @@ def test_a_resumed_run_keeps_the_same(monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs.EpochMaps, "__call__", killed)
+        patch.setattr(fit.EpochMaps, "__call__", killed)
         with pytest.raises(KeyboardInterrupt):
             fit_or_load(given)
     assert (unfinished(whole.id) / "state.safetensors").is_file()
@@ -179,7 +180,7 @@ def test_a_run_stored_without_them_gets_the_final_ones_on_first_need(monkeypatch
     expected = files_of(id)
     for name in (*expected, "epochs.safetensors"):
         (runs_dir() / id / name).unlink()
-    monkeypatch.setattr(runs, "train", None)  # nothing is trained
+    monkeypatch.setattr(fit, "train", None)  # nothing is trained
     kept = load_run(id).kept
     assert files_of(id) == expected
     pd.testing.assert_frame_equal(kept.answers, load_run(id).kept.answers)
@@ -191,8 +192,8 @@ def test_only_those_without_their_epochs_are_trained_again():
     first, second = config(epochs=1), config(epochs=1, seed=1)
     fit_or_load_all([first, second])
     (runs_dir() / first.run_id() / "epochs.safetensors").unlink()
-    assert runs.missing([first, second]) == {}
-    assert list(runs.missing([first, second], epochs=True)) == [first.run_id()]
+    assert fit.missing([first, second]) == {}
+    assert list(fit.missing([first, second], epochs=True)) == [first.run_id()]
     before = (runs_dir() / second.run_id() / "run.json").stat().st_mtime_ns
     assert fit_missing([first, second], epochs=True) == {}
     assert list(load_run(first.run_id()).epoch_maps) == [0, 1]
@@ -222,7 +223,7 @@ def test_five_folds_are_all_the_images_once():
 
 
 def test_what_is_left_is_the_rest_in_order():
-    samples = runs._dataset(config()).train
+    samples = dataset_of(config()).train
     rest = without_fold(samples, "1/3")
     out = {samples.ids[i] for i in held_out(len(samples), "1/3")}
     assert list(rest.ids) == [id for id in samples.ids if id not in out]
@@ -260,7 +261,7 @@ def test_the_checkpoint_of_an_older_version_is_not_gone_on_with(monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(given, runs._dataset(given), interrupt, unfinished(given.run_id()))
+        train(given, dataset_of(given), interrupt, unfinished(given.run_id()))
     assert list(fit_or_load(given).epoch_maps) == [0, 1, 2, 4]
     assert len(load_run(given.run_id()).history) == 4
 

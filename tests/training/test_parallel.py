@@ -20,8 +20,9 @@ from PIL import Image
 from lficam.errors import InputError
 from lficam.progress import Progress
 from lficam.training.config import RunConfig
+from lficam.training.fit import fit_missing
 from lficam.training.parallel import fit_in_workers
-from lficam.training.runs import fit_missing, load_run, stored_ids
+from lficam.training.runs import load_run, stored_ids
 
 RECORD = {"epoch": 1, "loss": 1.0, "accuracy": 0.5}
 

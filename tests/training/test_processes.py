@@ -24,9 +24,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
-from lficam.training import loop, runs
+from lficam.training import fit, loop
 from lficam.training.config import RunConfig
 from lficam.training.processes import leave, part
+from lficam.training.runs import dataset_of
 
 def frozen(self, x):
     return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
@@ -43,11 +44,11 @@ if how == "exact":
 for config in configs:
     if how == "exact":
         checkpoint = Path(store, ".unfinished", config.run_id())
-        model, _ = loop.train(config, runs._dataset(config), lambda record: None, checkpoint)
+        model, _ = loop.train(config, dataset_of(config), lambda record: None, checkpoint)
         if part().index == 0:
             save_file(model.state_dict(), Path(store, config.run_id() + ".safetensors"))
     else:
-        runs.fit_or_load(config)
+        fit.fit_or_load(config)
 leave()
 """
 

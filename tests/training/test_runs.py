@@ -26,9 +26,10 @@ from lficam.model.lfi_cam import LFICAM
 from lficam.model.trunks import register_trunk
 from lficam.paths import data_dir, runs_dir
 from lficam.progress import Progress
-from lficam.training import loop, runs
+from lficam.training import fit, loop
 from lficam.training.config import RunConfig
-from lficam.training.runs import Run, fit_missing, fit_or_load, fit_or_load_all, is_stored, load_run, stored_ids, unfinished
+from lficam.training.fit import fit_missing, fit_or_load, fit_or_load_all, unfinished
+from lficam.training.runs import Run, is_stored, load_run, stored_ids
 
 X = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -70,8 +71,8 @@ def trained(monkeypatch):
         models.append(result := real(*arguments))
         return result
 
-    real = runs.train
-    monkeypatch.setattr(runs, "train", train)
+    real = fit.train
+    monkeypatch.setattr(fit, "train", train)
     return models
 
 
@@ -95,7 +96,7 @@ def everything_in(folder):
 def test_a_run_is_trained_once_and_then_loaded(method, config, trained, monkeypatch):
     first = fit_or_load(config(method=method))
     assert len(trained) == 1
-    monkeypatch.setattr(runs, "train", refuse)
+    monkeypatch.setattr(fit, "train", refuse)
     again = fit_or_load(config(method=method))
     model, history = trained[0]
     model.to(memory_format=torch.contiguous_format)  # trained in channels_last, where sums round differently
@@ -139,7 +140,7 @@ def interrupt(*arguments):
 
 def test_an_interrupted_training_leaves_nothing(config, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "train", interrupt)
+        patch.setattr(fit, "train", interrupt)
         with pytest.raises(KeyboardInterrupt):
             fit_or_load(config())
     assert stored_ids() == []
@@ -159,9 +160,9 @@ def test_an_interruption_in_writing_leaves_nothing(config, monkeypatch):
 
 def test_an_interruption_keeps_the_runs_that_were_finished(config, trained, monkeypatch):
     configs = [config(seed=seed) for seed in range(3)]
-    real = runs.train
+    real = fit.train
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "train", lambda given, *rest: interrupt() if given.seed == 1 else real(given, *rest))
+        patch.setattr(fit, "train", lambda given, *rest: interrupt() if given.seed == 1 else real(given, *rest))
         with pytest.raises(KeyboardInterrupt):
             fit_or_load_all(configs)
     assert stored_ids() == [configs[0].run_id()]
@@ -197,7 +198,7 @@ def test_a_run_can_be_loaded_by_its_id(config):
 def test_a_run_is_found_after_its_data_has_moved(config, photographs, tmp_path, monkeypatch):
     before = fit_or_load(config()).explained
     moved = photographs.rename(tmp_path / "moved")
-    monkeypatch.setattr(runs, "train", refuse)
+    monkeypatch.setattr(fit, "train", refuse)
     run = fit_or_load(config(data=str(moved)))
     assert run.config.data == str(moved)
     assert run.explained.ids == before.ids
@@ -208,7 +209,7 @@ def test_a_run_is_found_after_its_data_has_moved_to_the_data_folder(config, phot
     before = fit_or_load(config()).explained
     data_dir().mkdir()
     shutil.move(photographs, data_dir() / "folder")
-    monkeypatch.setattr(runs, "train", refuse)
+    monkeypatch.setattr(fit, "train", refuse)
     run = fit_or_load(config(data=None))
     assert run.config == config(data=None)
     assert torch.equal(run.explained.cam, before.cam)
@@ -253,7 +254,7 @@ def test_the_files_say_how_the_run_came_about(config):
 FIRST_PROCESS = """
 import json, select, sys
 from lficam import paths
-from lficam.training import runs
+from lficam.training import fit
 from lficam.training.config import RunConfig
 
 def train(*arguments):
@@ -261,8 +262,8 @@ def train(*arguments):
     select.select([sys.stdin], [], [], 60)
     return real(*arguments)
 
-real, runs.train = runs.train, train
-runs.fit_or_load(RunConfig(**json.loads(sys.argv[1])))
+real, fit.train = fit.train, train
+fit.fit_or_load(RunConfig(**json.loads(sys.argv[1])))
 """
 
 
@@ -285,7 +286,7 @@ def test_a_second_process_waits_and_loads(config, monkeypatch):
                 first.stdin.flush()
 
             monkeypatch.setattr(paths, "print", tell, raising=False)
-            monkeypatch.setattr(runs, "train", refuse)
+            monkeypatch.setattr(fit, "train", refuse)
             run = fit_or_load(given)
         finally:
             first.stdin.close()
@@ -339,7 +340,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_trained_from_the_beginnin
     file = runs_dir() / ".unfinished" / given.run_id() / "state.safetensors"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"half a ch")
-    assert runs.fit_missing([given]) == {}
+    assert fit.fit_missing([given]) == {}
     assert f"{file} is damaged" in capsys.readouterr().err
     assert stored_ids() == [given.run_id()]
     assert everything_in(runs_dir() / ".unfinished") == []
@@ -348,7 +349,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_trained_from_the_beginnin
 def test_a_full_disk_while_a_run_is_stored_is_one_line_and_the_training_is_not_lost(config, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "keep_maps", lambda *arguments: full_disk())
+        patch.setattr(fit, "keep_maps", lambda *arguments: full_disk())
         with pytest.raises(OSError, match=rf"^{config().run_id()} cannot be stored .*: the next call goes on"):
             fit_or_load(config())
     assert stored_ids() == []
@@ -365,7 +366,7 @@ def full_disk():
 KILLED_PROCESS = """
 import json, sys, time
 import torch
-from lficam.training import runs
+from lficam.training import fit
 from lficam.training import loop
 from lficam.training.config import RunConfig
 from lficam.progress import Progress
@@ -378,7 +379,7 @@ def epoch(self, id, record):
 torch.set_num_threads(1)
 loop.CHECKPOINT_SECONDS = 0
 Progress.epoch = epoch
-runs.fit_or_load(RunConfig(**json.loads(sys.argv[1])))
+fit.fit_or_load(RunConfig(**json.loads(sys.argv[1])))
 """
 
 
@@ -435,7 +436,7 @@ def test_too_little_gpu_memory_is_said_with_what_helps(config, monkeypatch):
     def train(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of ...")
 
-    monkeypatch.setattr(runs, "train", train)
+    monkeypatch.setattr(fit, "train", train)
     expected = rf"^{config().run_id()}: CUDA out of memory\. Batches of 6 images of 16 pixels do not fit: use a smaller"
     with pytest.raises(InputError, match=expected):
         fit_or_load(config())
@@ -445,7 +446,7 @@ def test_too_little_gpu_memory_is_said_with_what_helps(config, monkeypatch):
 def test_an_interruption_after_the_last_epoch_loses_nothing(config, lines, capsys, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "explain_samples", interrupt)
+        patch.setattr(fit, "explain_samples", interrupt)
         with pytest.raises(KeyboardInterrupt):
             fit_or_load(config(epochs=2))
     assert "epoch 2/2" in capsys.readouterr().out
@@ -491,9 +492,9 @@ def test_a_run_that_fails_leaves_nothing_in_memory_and_the_others_are_trained(fa
     if failure == "memory in training":
         only_the_first(full, monkeypatch, loop.Objective, "forward")
     elif failure == "memory in testing":
-        only_the_first(full, monkeypatch, runs, "explain_samples")
+        only_the_first(full, monkeypatch, fit, "explain_samples")
     elif failure == "image in testing":
-        only_the_first(unreadable, monkeypatch, runs, "explain_samples")
+        only_the_first(unreadable, monkeypatch, fit, "explain_samples")
     failed = fit_missing([bad, good])
     gc.collect()
     assert len(models) == 2
@@ -549,7 +550,7 @@ def test_a_registered_trunk_is_trained_in_the_process_that_knows_it(config, monk
     register_trunk("tests_runs_registered", with_dropout)
     configs = [config(trunk="tests_runs_registered"), other := config()]
     elsewhere, failed = [], {"another": ValueError()}
-    monkeypatch.setattr(runs, "fit_in_workers", lambda fit, configs, *rest: elsewhere.append(list(configs)) or dict(failed))
+    monkeypatch.setattr(fit, "fit_in_workers", lambda work, configs, *rest: elsewhere.append(list(configs)) or dict(failed))
     assert fit_missing(configs, jobs=2) == failed
     assert elsewhere == [[other.run_id()]]
     assert stored_ids() == [configs[0].run_id()]
@@ -631,7 +632,8 @@ def test_an_image_of_ones_own_is_seen_as_one_of_a_data_set_of_small_images(
     pixels = np.stack([smooth(32, 32, number) for number in range(4)])
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     samples = Samples(tuple("abcd"), images, torch.tensor([0, 0, 1, 1]), torch.full((4, 2), 32.0))
-    monkeypatch.setattr(runs, "_dataset", lambda given: Dataset("small", ("a", "b"), (0.5,) * 3, (0.25,) * 3, samples, samples))
+    dataset = Dataset("small", ("a", "b"), (0.5,) * 3, (0.25,) * 3, samples, samples)
+    monkeypatch.setattr("lficam.training.runs.load_dataset", lambda *arguments, **options: dataset)
     files = [tmp_path / f"{i}.png" for i in range(4)]
     for file, image in zip(files, pixels, strict=True):
         Image.fromarray(image).save(file)

@@ -9,7 +9,8 @@ from lficam.paths import runs_dir
 from lficam.progress import Progress
 from lficam.training import loop
 from lficam.training.config import RunConfig
-from lficam.training.runs import fit_missing, fit_or_load, stored_ids
+from lficam.training.fit import fit_missing, fit_or_load
+from lficam.training.runs import stored_ids
 
 
 @pytest.fixture(autouse=True)
