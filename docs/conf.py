@@ -4,6 +4,7 @@ Documents are written to be read in the repository. Here their links lead to the
 file.
 """
 
+import inspect
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 
 project = "lficam"
-author = "The lficam developers"
+author = copyright = "The lficam developers"
 version = release = version_of("lficam")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
@@ -26,6 +27,7 @@ html_show_sphinx = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 
+myst_enable_extensions = ["dollarmath"]  # the equations of the notebooks
 nb_execution_mode = "off"  # as they were executed for the last release
 myst_heading_anchors = 3
 suppress_warnings = ["mystnb.unknown_mime_type"]  # of widgets, which have a picture beside them
@@ -90,7 +92,8 @@ def as_markup(app: object, what: str, name: str, obj: object, options: object, l
     paragraphs = []
     for line in lines:
         words = line.strip().replace("\\", r"\\").replace("*", r"\*").replace("`", "``")
-        if field := None if line.startswith(" ") else _FIELD.fullmatch(words):
+        begins = not paragraphs or not paragraphs[-1] or paragraphs[-1][:2] == "- " or paragraphs[-1][-1] in ".:"  # no sentence
+        if field := _FIELD.fullmatch(words) if begins and not line.startswith(" ") else None:
             paragraphs.append(f"- **{field[1]}**: {field[2]}")
         elif not words or not paragraphs or not paragraphs[-1] or (paragraphs[-1][:2] == "- " and not line.startswith(" ")):
             paragraphs.append(words)
@@ -99,8 +102,17 @@ def as_markup(app: object, what: str, name: str, obj: object, options: object, l
     lines[:] = [part for paragraph in paragraphs if paragraph for part in (paragraph, "")]
 
 
+def of_init(app: object, what: str, name: str, obj: object, options: object, signature: str, returns: str) -> tuple | None:
+    """The hub's mixin hides the arguments of a model's class behind its own."""
+    if what != "class" or signature != "(*args, **kwargs)":
+        return None
+    own = inspect.signature(obj.__init__)
+    return str(own.replace(parameters=list(own.parameters.values())[1:], return_annotation=own.empty)), returns
+
+
 def setup(app: object) -> None:
     """Sphinx calls it."""
     sys.path.insert(0, str(ROOT))
     app.connect("source-read", with_links)
     app.connect("autodoc-process-docstring", as_markup)
+    app.connect("autodoc-process-signature", of_init)
