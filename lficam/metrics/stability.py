@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lficam.errors import InputError
-from lficam.metrics.similarity import AT_THRESHOLD, THRESHOLD, iou, overlap, steps_of
+from lficam.metrics.similarity import AT_THRESHOLD, THRESHOLD, iou, steps_of
 from lficam.model.cam import check_maps, normalize_map, resize_map
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-Maps = Mapping[str, tuple[Sequence[str], "Tensor | np.ndarray"]]  # setting -> (ids of N samples, N maps)
+Maps = Mapping[str, tuple[Sequence[str], Tensor | np.ndarray]]  # setting -> (ids of N samples, N maps)
 
 CHUNK = 64  # images compared at a time: five settings of 224 x 224 maps and what is taken from them take a third of a gigabyte
 
@@ -48,7 +48,7 @@ def pairwise_stability(
     chosen = steps_of(metrics, threshold)
     aligned = _align(maps, size)
     ids = next(iter(maps.values()))[0]
-    frames = []
+    rows = []
     for start in range(0, len(ids), CHUNK):
         chunk = slice(start, start + CHUNK)
         shown = {s: normalize_map(cams[chunk]) if size is None else resize_map(cams[chunk], size) for s, cams in aligned.items()}
@@ -57,8 +57,8 @@ def pairwise_stability(
             taken = {setting: take(cams) for setting, cams in shown.items()}
             for a, b in combinations(taken, 2):
                 values = compare(taken[a], taken[b]).tolist()
-                frames.append(pd.DataFrame({"a": a, "b": b, "id": ids[chunk], "metric": name, "value": values}))
-    return pd.concat(frames, ignore_index=True)
+                rows += [(a, b, id, name, value) for id, value in zip(ids[chunk], values, strict=True)]
+    return pd.DataFrame(rows, columns=["a", "b", "id", "metric", "value"])
 
 
 def pair_matrix(pairs: "pd.DataFrame", metric: str) -> Tensor:
@@ -109,15 +109,23 @@ def different_images(
         raise InputError(f"all {len(cams)} maps are of the source {', '.join(position)!r}: give maps of at least two sources")
     source = torch.tensor([position[name] for name in sources])
     generator = torch.Generator().manual_seed(seed)
-    on, values = cams > threshold, []
-    for own, part in zip(on.split(CHUNK), source.split(CHUNK), strict=True):
-        usable = part[:, None] != source  # (n, N)
+    on, values = np.packbits((cams > threshold).flatten(1).cpu().numpy(), axis=1), []  # (N, h w / 8): eight pixels a byte
+    area = _count(on)
+    for start in range(0, len(on), CHUNK):
+        own = slice(start, start + CHUNK)
+        usable = source[own, None] != source  # (n, N)
         drawn = torch.rand(usable.shape, generator=generator).masked_fill(~usable, -1)
         drawn, partner = drawn.topk(min(partners, int(usable.sum(1).max())))  # (n, partners); -1: there are no more
-        drawn = drawn.to(cams.device)
-        alike = torch.stack([overlap(own, on[column]) for column in partner.T], 1)
+        shared = _count(on[own, None] & on[partner])
+        either = area[own, None] + area[partner] - shared
+        alike = torch.where(either > 0, shared / either.clamp(min=1), 0.0)
         values.append((alike * (drawn >= 0)).sum(1) / (drawn >= 0).sum(1))
-    return torch.cat(values)
+    return torch.cat(values).to(cams.device)
+
+
+def _count(bits: np.ndarray) -> Tensor:
+    """How many bits are set in the last axis: int64."""
+    return torch.from_numpy(np.bitwise_count(bits).sum(-1, dtype=np.int64))
 
 
 def centred_blob(size: tuple[int, int]) -> Tensor:
@@ -162,7 +170,7 @@ def null_lines(
     return pd.concat(frames, ignore_index=True)
 
 
-def _as_maps(cams: "Tensor | np.ndarray") -> Tensor:
+def _as_maps(cams: Tensor | np.ndarray) -> Tensor:
     """(N, 1, u, v), floating point."""
     cams = torch.as_tensor(cams)
     cams = cams if cams.is_floating_point() else cams.float()
