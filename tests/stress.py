@@ -122,7 +122,10 @@ def _in_a_process(work: object, environment: dict[str, str], expected: int = 0) 
 def _with(work: object, environment: dict[str, str]) -> None:
     import os
 
+    import torch
+
     os.environ.update(environment)
+    torch.set_num_threads(1)  # as in `attempt`: what is added up by two threads has other last bits
     work()
 
 
