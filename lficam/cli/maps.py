@@ -20,12 +20,12 @@ from lficam.data.augmentation import CENTERED
 from lficam.data.datasets import data_fingerprint
 from lficam.data.samples import shuffled
 from lficam.errors import InputError
-from lficam.model.cam import normalize_map
+from lficam.model.cam import are_finite, normalize_map
 from lficam.training.explain import Trained
 from lficam.training.saved import load_trained, names_saved_model, with_test_images
 
 SUFFIXES = (".npy", ".pt")
-CHUNK = 256  # maps normalised at a time, in 64 bits
+CHUNK = 64  # maps read and normalised at a time, in 64 bits
 EXPECTED = "(N, u, v) or (N, 1, u, v), one map an image"
 
 # What a damaged file makes numpy and torch stumble over; the disk's own errors are OSErrors, which it is not.
@@ -59,7 +59,7 @@ def load_maps(file: Path) -> tuple[list[str] | None, Tensor]:
     are not N different names.
     """
     ids, maps = _open(file)
-    return ids, _normalized(file, maps)
+    return ids, _normalized(file, maps, range(len(maps)))
 
 
 def _open(file: Path) -> tuple[list[str] | None, Tensor]:
@@ -78,14 +78,16 @@ def _open(file: Path) -> tuple[list[str] | None, Tensor]:
     return _ids(file, ids, len(maps)), maps
 
 
-def _normalized(file: Path, maps: Tensor) -> Tensor:
-    parts = []
-    for number, part in enumerate(maps.split(CHUNK)):
-        part = part.double()  # so that no range of 32-bit numbers overflows
-        if (bad := ~part.isfinite().flatten(1).all(1)).any():
-            raise InputError(f"map {CHUNK * number + int(bad.int().argmax())} of {file} holds NaN or infinity: expected numbers")
-        parts.append(normalize_map(part).float())
-    return torch.cat(parts)
+def _normalized(file: Path, maps: Tensor, index: Sequence[int]) -> Tensor:
+    """The maps at these positions of a file, of which no others are read."""
+    normalized = torch.empty(len(index), *maps.shape[1:])
+    for start in range(0, len(index), CHUNK):
+        rows = list(index[start : start + CHUNK])
+        part = maps[rows].double()  # so that no range of 32-bit numbers overflows
+        if (bad := ~are_finite(part)).any():
+            raise InputError(f"map {rows[int(bad.int().argmax())]} of {file} holds NaN or infinity: expected numbers")
+        normalized[start : start + CHUNK] = normalize_map(part)
+    return normalized
 
 
 def by_position(name: str, maps: Tensor, ids: Sequence[str], owner: str) -> list[str]:
@@ -126,22 +128,21 @@ def collect_maps(names: Sequence[str], folder: Path | None = None, size: int | N
     maps, note = _with_ids({name: found[name] for name in names})
     runs = [] if folder else models.values()
     known = dict(pair for run in runs for pair in zip(run.explained.ids, run.sources(), strict=True))
-    maps = _some(maps, images)  # before those of files are read
-    maps = {name: (ids, _normalized(Path(name), cams) if name in files else cams) for name, (ids, cams) in maps.items()}
-    return Collected(maps, pixels, [known.get(id, id) for id in maps[names[0]][0]], note)
+    chosen = _chosen([ids for ids, _ in maps.values()], images)
+    collected = {}
+    for name, (ids, cams) in maps.items():
+        position = {id: i for i, id in enumerate(ids)}
+        index = [position[id] for id in chosen or ids]
+        collected[name] = (chosen or ids, _normalized(Path(name), cams, index) if name in files else cams[index])
+    return Collected(collected, pixels, [known.get(id, id) for id in collected[names[0]][0]], note)
 
 
-def _some(maps: Mapping[str, tuple[list[str], Tensor]], count: int | None) -> dict[str, tuple[list[str], Tensor]]:
-    """The same images of all models, in the first one's order. Different ids are left as they are, to be refused later."""
-    ids = next(iter(maps.values()))[0]
-    if count is None or count >= len(ids) or any(set(own) != set(ids) for own, _ in maps.values()):
-        return dict(maps)
-    chosen = [ids[i] for i in shuffled(len(ids))[:count]]
-    some = {}
-    for name, (own, cams) in maps.items():
-        position = {id: i for i, id in enumerate(own)}
-        some[name] = (chosen, cams[[position[id] for id in chosen]])
-    return some
+def _chosen(ids: Sequence[list[str]], count: int | None) -> list[str]:
+    """The images to compare of those that all models have, in the first one's order; [] for all, and where ids differ."""
+    first = ids[0]
+    if count is None or count >= len(first) or any(set(own) != set(first) for own in ids):
+        return []
+    return [first[i] for i in shuffled(len(first))[:count]]
 
 
 def _read(file: Path) -> tuple[object, Tensor]:

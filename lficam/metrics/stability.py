@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lficam.errors import InputError
 from lficam.metrics.similarity import AT_THRESHOLD, THRESHOLD, iou, steps_of
-from lficam.model.cam import check_maps, normalize_map, resize_map
+from lficam.model.cam import are_finite, check_maps, normalize_map, resize_map
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,7 +160,9 @@ def null_lines(
     ids = next(iter(maps.values()))[0]
     frames = []
     for setting, cams in aligned.items():
-        shown = torch.cat([resize_map(part, size) for part in cams.split(CHUNK)])  # (N, 1, h, w)
+        shown = cams.new_empty(len(cams), 1, *size, dtype=torch.float32)
+        for here, part in zip(shown.split(CHUNK), cams.split(CHUNK), strict=True):
+            here.copy_(resize_map(part, size))
         nulls = {
             "different images": different_images(shown, sources, threshold),
             "centred blob": iou(shown, centred_blob(size).to(shown).expand_as(shown), threshold),
@@ -194,8 +196,10 @@ def _align(maps: Maps, size: tuple[int, int] | None) -> dict[str, Tensor]:
                 f"{setting!r} and {first!r} differ in {len(different)} ids, such as {min(different)!r}: "
                 "compare maps of the same images"
             )
-        cams = cams[[position[id] for id in ids]]
-        if (bad := ~torch.isfinite(cams).flatten(1).all(1)).any():
+        order = [position[id] for id in ids]
+        if order != list(range(len(order))):  # else they would be copied as they are
+            cams = cams[order]
+        if (bad := ~are_finite(cams)).any():
             id = ids[int(bad.int().argmax())]
             raise InputError(f"the map of {id!r} in {setting!r} holds NaN or infinity: expected values in [0, 1]")
         if size is None and cams.shape != reference.shape:
