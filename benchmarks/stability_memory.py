@@ -1,6 +1,6 @@
 """The memory that `lficam stability` takes for two files of 5,000 maps of 224 x 224 pixels (1 GB each), of which it compares 1,000.
 
-`peak`: the most that the process held, in gigabytes, with the mapped pages of libraries and files, which the system takes back where
+`peak`: the most that the process held, in gigabytes, with the mapped pages of libraries and files, which the system takes back when
 memory is short. `own`: without them, looked at every 20 ms; 0.43 of it is torch and what else is imported. `version`: the commit.
 
     python benchmarks/stability_memory.py     (three minutes on two cores; stability_memory.csv keeps the rows of other versions)
