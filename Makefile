@@ -15,7 +15,7 @@ figures: .venv/ready  ## train what is missing, execute the notebooks, write fig
 	$(BIN)/lficam figures --profile $(PROFILE)
 	$(BIN)/lficam explain $(CHELSEA) --method all --output figures/$(PROFILE)
 
-test: .venv/tested  ## every test, every notebook by nbval, every committed number, and the linter (35 minutes on 2 cores where the models are trained)
+test: .venv/tested  ## every test, every notebook by nbval, every committed number, and the linter (38 minutes on 2 cores where the models are trained)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@$(MAKE) --no-print-directory --keep-going --jobs 2 tests_trained tests_untrained
