@@ -22,7 +22,7 @@ def reference_before() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def outcome(reference_before: dict[str, str]) -> Outcome:
     """All embedded figures, made once for the whole session from nothing (or from runs that were trained before)."""
-    return make_figures("embedded", jobs=2)  # two trainings of a thread each end sooner than one after the other with two
+    return make_figures("embedded", jobs=2)  # of a thread each, which is all that the tests leave torch by itself
 
 
 @pytest.fixture(scope="session", params=EXPERIMENTS)

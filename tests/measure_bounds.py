@@ -2,7 +2,7 @@
 
 The same seed gives other trainings there, because sums are added up in another order. Writes embedded_bounds.csv beside this
 file, which tests/figures/test_embedded_numbers.py reads; what this processor cannot do stays there as it was measured on another.
-About ten minutes a variant on 2 cores.
+About twenty-five minutes a variant on 2 cores.
 
     python tests/measure_bounds.py STORE     (a folder for the trained runs; what is there is not trained again)
 """
@@ -19,10 +19,10 @@ from helpers import BOUNDS, numbers
 KEY = ["figure", "row", "quantity"]
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 VARIANTS = {
-    "AVX-512, 2 threads": {"OMP_NUM_THREADS": "2"},
-    "AVX-512, 1 thread": {"OMP_NUM_THREADS": "1"},
-    "AVX2, 2 threads": {"OMP_NUM_THREADS": "2", **AVX2},
-    "AVX2, 1 thread": {"OMP_NUM_THREADS": "1", **AVX2},
+    "AVX-512, 2 threads": (2, {}),
+    "AVX-512, 1 thread": (1, {}),
+    "AVX2, 2 threads": (2, AVX2),
+    "AVX2, 1 thread": (1, AVX2),
 }
 
 
@@ -30,17 +30,17 @@ def measure(store: Path) -> pd.DataFrame:
     """One row a number: figure, row, quantity, and its value under each variant."""
     measured = pd.read_csv(BOUNDS, index_col=KEY) if BOUNDS.is_file() else pd.DataFrame()
     columns = dict(measured.items())
-    for variant, environment in VARIANTS.items():
+    for variant, (threads, environment) in VARIANTS.items():
         if variant.startswith("AVX-512") and torch.backends.cpu.get_cpu_capability() != "AVX512":
             continue
         folder = store / variant.replace(", ", "-").replace(" ", "")
         folders = {"LFICAM_RUNS": str(folder / "runs"), "LFICAM_FIGURES": str(folder / "figures")}
-        command = [sys.executable, "-m", "lficam", "figures"]
+        command = [sys.executable, "-m", "lficam", "figures", "--set", f"threads={threads}"]
         subprocess.run(command, env=os.environ | environment | folders, check=True)
         columns[variant] = pd.Series(
             {
                 (file.stem, *key): value
-                for file in sorted((folder / "figures" / "embedded").glob("*.csv"))
+                for file in sorted((folder / "figures").glob("embedded-*/*.csv"))
                 for key, value in numbers(pd.read_csv(file)).items()
             }
         )

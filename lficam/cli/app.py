@@ -18,7 +18,13 @@ app = typer.Typer(no_args_is_help=True)
 
 ProfileOption = Annotated[str, typer.Option(help="embedded, photos, quick or paper.")]
 JobsOption = Annotated[
-    int, typer.Option(min=1, max=256, help="Models to train side by side; pays where one does not fill the GPU.")
+    int | None,
+    typer.Option(
+        min=1,
+        max=256,
+        help="Models to train side by side; pays where one does not fill the GPU. Left out: one a core on embedded data, else one.",
+        show_default=False,
+    ),
 ]
 CompareOption = Annotated[str, typer.Option(metavar="DATASET", help="The runs of `lficam compare DATASET` instead.")]
 SetOption = Annotated[

@@ -18,7 +18,7 @@ def figures(
     ] = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     fresh: Annotated[bool, typer.Option("--fresh", help="Train and draw everything again.")] = False,
-    jobs: JobsOption = 1,
+    jobs: JobsOption = None,
     check: Annotated[
         bool, typer.Option("--check", help="Make the committed numbers again instead, without training, and name what differs.")
     ] = False,
@@ -61,7 +61,7 @@ def compare(
     dataset: Annotated[str, typer.Argument(help="A data set; `lficam data` lists them.")],
     profile: Annotated[str, typer.Option(help="quick, photos, paper or embedded.")] = "quick",
     set_: SetOption = [],  # noqa: B006
-    jobs: JobsOption = 1,
+    jobs: JobsOption = None,
 ) -> None:
     """How stable are the maps? Four methods under five settings, as in Figures 5 and 6, on any data."""
     from lficam.figures.agreement import stability_figure

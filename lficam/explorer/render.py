@@ -6,14 +6,10 @@ Nothing is computed while only the drawing changes (threshold, opacity, colours)
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
-
-import torch
 
 from lficam.explorer.own_pictures import UPLOAD
 from lficam.explorer.scene import Scene, scene_of
@@ -21,6 +17,7 @@ from lficam.explorer.sentences import subject
 from lficam.explorer.state import State
 from lficam.explorer.views import VIEWS
 from lficam.figures.page import DPI, Page
+from lficam.model.devices import cpu_threads
 from lficam.paths import atomic_file
 from lficam.provenance import environment
 from lficam.training.config import published
@@ -70,19 +67,9 @@ def _drawn(state: State) -> Drawn:
 
 def draw_view(scene: Scene) -> Page:
     """The view as a page, drawn anew. Raises InputError for channels that there are not."""
-    with _few_threads(scene.side):
+    # The tensors of small pictures are slower on two threads, ten times so on a busy machine.
+    with cpu_threads(1 if scene.side <= ONE_THREAD else None):
         return VIEWS[scene.state.view].draw(scene)
-
-
-@contextmanager
-def _few_threads(side: int) -> Iterator[None]:
-    """One thread for small pictures: their tensors are slower on two, ten times so on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1 if side <= ONE_THREAD else threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def save_view(state: State, folder: Path) -> Path:

@@ -76,7 +76,15 @@ _FROM_NOTHING = {"image_size": 64, "stem_stride": 2}
 PROFILES = {
     # float32: without AVX-512, bfloat16 was measured 10 to 16 times slower (benchmarks/precision.py). The factors:
     # benchmarks/embedded_rule.py.
-    "embedded": Profile("digits-", {"": "cifar_resnet8"}, epochs=8, lr_factor=1.0, batch_factor=1 / 8),
+    "embedded": Profile(
+        "digits-",
+        {"": "cifar_resnet8"},
+        epochs=8,
+        lr_factor=1.0,
+        batch_factor=1 / 8,
+        # Two trainings of a thread each end in three quarters of the time of two after each other, each with two.
+        changes={"": {"threads": 1}},
+    ),
     # The factors: benchmarks/photos_rule.py. ImageNet cannot be had by everyone: ten classes of it stand for it.
     "photos": Profile(
         "",

@@ -16,7 +16,7 @@ from lficam.figures.measured import Measured
 from lficam.figures.outcomes import outcomes
 from lficam.figures.page import NOTEBOOK_DPI
 from lficam.figures.plan import Experiment
-from lficam.figures.tables import in_parts, readable
+from lficam.figures.tables import TextTable, in_parts, readable
 from lficam.figures.verdicts import Verdict
 from lficam.training.runs import Run
 
@@ -62,11 +62,11 @@ class Result:
         """The matplotlib figure, drawn anew."""
         return draw(self.drawing, self.images, self.masks)
 
-    def summary(self) -> pd.DataFrame:
+    def summary(self) -> TextTable:
         """The table as text, rounded, for reading."""
         return readable(self.table)
 
-    def parts(self, columns: int = 8) -> list[pd.DataFrame]:
+    def parts(self, columns: int = 8) -> list[TextTable]:
         """The same in tables of at most so many columns; each begins with those that name the rows."""
         named = [name for name in self.table if is_numeric_dtype(self.table[name])]
         return in_parts(self.summary(), list(self.table).index(named[0]) if named else 0, columns)

@@ -5,12 +5,24 @@ import pandas as pd
 from lficam.metrics.intervals import Interval
 
 
+class TextTable(pd.DataFrame):
+    """A table whose cells a notebook shows whole, where pandas cuts them off after 50 characters."""
+
+    @property
+    def _constructor(self) -> type["TextTable"]:
+        return TextTable
+
+    def _repr_html_(self) -> str | None:
+        with pd.option_context("display.max_colwidth", None):
+            return super()._repr_html_()
+
+
 def with_interval(name: str, measured: Interval | None) -> dict[str, float]:
     """A quantity and its interval as three columns of a table's row: name, name_low, name_high; none of them for None."""
     return {} if measured is None else dict(zip((name, f"{name}_low", f"{name}_high"), measured[:3], strict=True))
 
 
-def readable(table: pd.DataFrame) -> pd.DataFrame:
+def readable(table: pd.DataFrame) -> TextTable:
     """The same table as text: three decimals, small numbers as they are, missing values empty, an interval beside its mean.
 
     Columns are named in words: "test accuracy", not test_accuracy.
@@ -21,7 +33,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
             if not pd.isna(low):
                 text.loc[row, name] = f"{mean:z.3f} [{low:z.3f}, {high:z.3f}]"
         text = text.drop(columns=[f"{name}_low", f"{name}_high"])
-    return text.rename(columns=in_words)
+    return TextTable(text.rename(columns=in_words))
 
 
 def in_words(name: str) -> str:
@@ -29,7 +41,7 @@ def in_words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def in_parts(table: pd.DataFrame, names: int, columns: int) -> list[pd.DataFrame]:
+def in_parts(table: TextTable, names: int, columns: int) -> list[TextTable]:
     """A table in several of at most so many columns, each with its first `names` columns, which name the rows."""
     rest, room = list(table)[names:], max(columns - names, 1)
     count = max(-(-len(rest) // room), 1)

@@ -20,6 +20,17 @@ def best_device() -> torch.device:
 
 
 @contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """While the block runs torch computes with so many threads on the CPU; as before if None."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def on_best_device(model: nn.Module) -> Iterator[torch.device]:
     """While the block runs the model is in evaluation mode on the GPU, if there is one; then it is on the CPU."""
     device = best_device()

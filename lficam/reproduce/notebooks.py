@@ -46,13 +46,13 @@ def make_figures(
     only: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     fresh: bool = False,
-    jobs: int = 1,
+    jobs: int | None = None,
 ) -> Outcome:
     """Make the figures named in `only` (all when empty), and the others that their notebooks make.
 
     A second call does only what is missing or out of date.
 
-    fresh: remove these figures and their trained runs first. jobs: how many models to train side by side.
+    fresh: remove these figures and their trained runs first. jobs: how many models to train side by side, see `fit_missing`.
     A notebook that fails, a run that cannot be trained or a data set that is missing does not keep the other figures from being
     made. Raises InputError, before anything is written, for an unknown profile, figure or override, or while another process
     makes the same figures.

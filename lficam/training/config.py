@@ -62,6 +62,9 @@ class RunConfig(BaseModel):
     weights: str | None = None  # a safetensors file in timm's names to start from; in the id by its SHA-256
     fold: str | None = None  # "2/5": train without the second of five parts of the training images
     schedule: Literal["step", "cosine"] = "step"  # x0.1 after 1/2 and 3/4 of the epochs; half a cosine from lr to 0
+    # Of a CPU; as many as it has when left out. So many that the weights are the same bits on any number of cores: other threads
+    # add up in another order.
+    threads: int | None = Field(None, ge=1, le=1024)
 
     @model_validator(mode="before")
     @classmethod

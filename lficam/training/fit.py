@@ -6,6 +6,7 @@ another one trains waits for it.
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -18,6 +19,7 @@ from safetensors import SafetensorError
 from lficam.data.own_data import is_registered_dataset
 from lficam.data.samples import without_fold
 from lficam.errors import InputError
+from lficam.model.devices import cpu_threads
 from lficam.model.trunks import is_registered
 from lficam.paths import atomic_folder, lock, runs_dir
 from lficam.progress import Progress
@@ -29,7 +31,7 @@ from lficam.training.explain import explain_samples
 from lficam.training.kept_maps import EpochMaps, has_epochs, keep_maps
 from lficam.training.loop import train
 from lficam.training.memory import warn_if_too_large
-from lficam.training.parallel import fit_in_workers
+from lficam.training.parallel import carried, fit_in_workers
 from lficam.training.processes import agreed, part
 from lficam.training.runs import Run, dataset_of, is_stored, load_run, metadata_of
 from lficam.training.tracking import tracking
@@ -48,17 +50,20 @@ def fit_or_load_all(configs: Sequence[RunConfig], epochs: bool = False) -> list[
     An interrupted call keeps the runs that were finished. A second process that needs the same run waits for it.
     Raises what kept the first of them from being trained.
     """
-    for error in fit_missing(configs, epochs=epochs).values():
+    # Not from a script: a process beside it would begin with running the script again, from its top.
+    jobs = 1 if hasattr(sys.modules["__main__"], "__file__") else None
+    for error in fit_missing(configs, jobs, epochs).values():
         raise error
     # The caller's config, not the stored one: it knows where the data lies now.
     return [replace(load_run(config.run_id()), config=config) for config in configs]
 
 
-def fit_missing(configs: Sequence[RunConfig], jobs: int = 1, epochs: bool = False) -> dict[str, Exception]:
+def fit_missing(configs: Sequence[RunConfig], jobs: int | None = None, epochs: bool = False) -> dict[str, Exception]:
     """Train what the store lacks; a run that cannot be trained does not keep the others from it.
 
-    jobs: how many to train side by side, which pays where one does not fill the GPU. What was registered (`register_trunk`,
-        `register_dataset`) is known in this process alone, and is trained here one at a time when they are done.
+    jobs: how many to train side by side, which pays where one does not fill the GPU; as many as `parallel.carried` says when
+        left out. What was registered (`register_trunk`, `register_dataset`) is known in this process alone, and is trained here
+        one at a time when they are done.
     epochs: as for `fit_or_load_all`.
 
     Returns id -> InputError (data that cannot be read) or FloatingPointError (a loss that is not finite) of those.
@@ -70,6 +75,7 @@ def fit_missing(configs: Sequence[RunConfig], jobs: int = 1, epochs: bool = Fals
     fit = partial(_fit, epochs=epochs)
     if not lacking:
         return {}
+    jobs = min(jobs or carried(lacking.values()), len(lacking))
     elsewhere = {id: config for id, config in lacking.items() if jobs > 1 and not _is_registered(config)}
     with Progress({id: config.epochs for id, config in lacking.items()}) as progress:
         failed = fit_in_workers(fit, elsewhere, jobs, progress.epoch) if elsewhere else {}
@@ -143,7 +149,8 @@ def _fit(id: str, config: RunConfig, on_epoch: Callable[[Record], None], epochs:
             shutil.rmtree(stale)
         memory = None
         try:
-            _train_and_store(id, config, epoch_ended)
+            with cpu_threads(config.threads):
+                _train_and_store(id, config, epoch_ended)
         except FloatingPointError as error:
             raise FloatingPointError(f"{id}: {error}") from None
         except torch.OutOfMemoryError as error:

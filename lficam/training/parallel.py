@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -24,6 +24,16 @@ from lficam.training.config import RunConfig
 
 Fit = Callable[[str, RunConfig, Callable[[Record], None]], None]  # (id, config, on_epoch) -> None
 OnEpoch = Callable[[str, Record], None]  # (id, record) -> None
+
+
+# Each takes 1 GB of memory, whatever it trains.
+MOST_AT_ONCE = 8
+
+
+def carried(configs: Collection[RunConfig]) -> int:
+    """How many of these trainings the cores carry at once: 1 where one of them takes all cores."""
+    threads = [config.threads or torch.get_num_threads() for config in configs]
+    return min(max(1, torch.get_num_threads() // max(threads)), MOST_AT_ONCE)
 
 
 def fit_in_workers(fit: Fit, configs: Mapping[str, RunConfig], jobs: int, on_epoch: OnEpoch) -> dict[str, Exception]:

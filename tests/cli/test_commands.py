@@ -345,7 +345,7 @@ def refuse(*arguments, **options):
     raise AssertionError(f"called with {arguments}, {options}")
 
 
-@pytest.mark.parametrize(("arguments", "jobs"), [((), 1), (("--jobs", "2"), 2), (("--jobs", "1"), 1)])
+@pytest.mark.parametrize(("arguments", "jobs"), [((), None), (("--jobs", "2"), 2), (("--jobs", "1"), 1)])
 def test_jobs_are_passed_on_to_the_training(lficam, arguments, jobs, tmp_path, monkeypatch):
     asked = []
 

@@ -1,6 +1,7 @@
 """Every regenerated figure: whole, redrawn from its saved maps, its panels the right ones in the right order."""
 
 import json
+import re
 from dataclasses import replace
 from io import BytesIO
 
@@ -190,7 +191,9 @@ def test_the_structure_is_that_of_the_committed_reference(plan, record):
     ours, theirs = load_drawing(record), load_drawing(reference)
     if isinstance(ours, Grid):
         assert [(p.id, p.row, p.column) for p in ours.panels] == [(p.id, p.row, p.column) for p in theirs.panels]
-        assert (ours.row_titles, ours.footnote) == (theirs.row_titles, theirs.footnote)
+        assert ours.row_titles == theirs.row_titles
+        # Other processors train other networks, which differ in the numbers of the footnote.
+        assert re.sub(r"\d+", "0", ours.footnote) == re.sub(r"\d+", "0", theirs.footnote)
     elif isinstance(ours, Chart):
         assert [[type(panel) for panel in row] for row in ours.rows] == [[type(panel) for panel in row] for row in theirs.rows]
         for panel, reference_panel in zip(ours.panels, theirs.panels, strict=True):

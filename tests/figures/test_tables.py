@@ -34,3 +34,10 @@ def test_a_wide_table_is_shown_in_parts_with_the_names_of_its_rows():
     assert ["".join(part) for part in in_parts(table, 2, 5)] == ["abcde", "abfgh", "abi"]
     assert ["".join(part) for part in in_parts(table, 0, 9)] == ["abcdefghi"]
     assert ["".join(part) for part in in_parts(table[["a", "b"]], 2, 5)] == ["ab"]
+
+
+def test_a_notebook_shows_every_cell_whole():
+    words = "C3 supported, but not shown to exceed what networks that have learned nothing reach"
+    table = readable(pd.DataFrame({"method": ["ABN"], "iou": [0.5], "verdict": [words]}))
+    for shown in (table, *in_parts(table, 1, 2)[1:]):
+        assert f"<td>{words}</td>" in shown._repr_html_()

@@ -205,6 +205,7 @@ OTHER_VALUES = {
     "out_stride": 32,
     "fold": "1/2",
     "schedule": "cosine",
+    "threads": 3,
 }
 
 

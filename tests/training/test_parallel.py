@@ -21,7 +21,7 @@ from lficam.errors import InputError
 from lficam.progress import Progress
 from lficam.training.config import RunConfig
 from lficam.training.fit import fit_missing
-from lficam.training.parallel import fit_in_workers
+from lficam.training.parallel import carried, fit_in_workers
 from lficam.training.runs import load_run, stored_ids
 
 RECORD = {"epoch": 1, "loss": 1.0, "accuracy": 0.5}
@@ -138,6 +138,15 @@ class Recorder(Progress):
 
     def epoch(self, id, record):
         self.reported.append((id, record))
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "expected"),
+    [(1, [1, 1], 1), (2, [1, 1], 2), (6, [2, 2], 3), (6, [1, 4], 1), (2, [4], 1), (16, [1], 8), (16, [1, None], 1)],
+)
+def test_the_cores_carry_as_many_trainings_as_their_threads_fit_in(cores, threads, expected, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    assert carried([RunConfig(dataset="digits-stl10", trunk="cifar_resnet8", threads=count) for count in threads]) == expected
 
 
 def test_two_runs_are_trained_at_once_and_share_all_threads(tmp_path, monkeypatch):

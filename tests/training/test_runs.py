@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from lficam.data.augmentation import AUGMENTATIONS
 from lficam.data.files import ImageFiles
 from lficam.data.samples import Dataset, Samples
 from lficam.errors import InputError
+from lficam.model.devices import cpu_threads
 from lficam.model.lfi_cam import LFICAM
 from lficam.model.trunks import register_trunk
 from lficam.paths import data_dir, runs_dir
@@ -544,6 +546,39 @@ def test_a_run_with_dropout_is_the_same_again_interrupted_or_not(config, lines, 
         assert torch.equal(torch.get_rng_state(), state)
     same_run(found[1], found[0])
     same_run(found[2], found[0])
+
+
+def test_a_run_of_so_many_threads_is_the_same_bits_on_any_number_of_cores(config):
+    given, found = config(threads=1, augmentation="crop-flip", epochs=3), []
+    for cores in (1, 2):
+        with cpu_threads(cores):
+            found.append(fit_or_load(given))
+            assert torch.get_num_threads() == cores
+        shutil.rmtree(runs_dir() / given.run_id())
+    assert [run.environment["threads"] for run in found] == [1, 1]
+    same_run(*found)
+
+
+@pytest.mark.parametrize(("main", "jobs"), [(SimpleNamespace(__file__="script.py"), 1), (SimpleNamespace(), 4)])
+def test_a_notebook_trains_side_by_side_and_a_script_does_not(main, jobs, config, monkeypatch):
+    """A process beside a script runs it again from its top; a notebook has none."""
+
+    def fit_in_workers(work, configs, jobs, on_epoch):
+        at_once.append(jobs)
+        interrupt()
+
+    def here(*arguments, **options):
+        at_once.append(1)
+        interrupt()
+
+    at_once = []
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(fit, "fit_in_workers", fit_in_workers)
+    monkeypatch.setattr(fit, "_fit", here)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    with pytest.raises(KeyboardInterrupt):
+        fit_or_load_all([config(seed=seed, threads=1) for seed in range(5)])
+    assert at_once == [jobs]
 
 
 def test_a_registered_trunk_is_trained_in_the_process_that_knows_it(config, monkeypatch):
