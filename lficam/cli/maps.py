@@ -25,7 +25,7 @@ from lficam.training.explain import Trained
 from lficam.training.saved import load_trained, names_saved_model, with_test_images
 
 SUFFIXES = (".npy", ".pt")
-CHUNK = 64  # maps read and normalised at a time, in 64 bits
+CHUNK = 16  # maps read and normalised at a time, in 64 bits
 EXPECTED = "(N, u, v) or (N, 1, u, v), one map an image"
 
 # What a damaged file makes numpy and torch stumble over; the disk's own errors are OSErrors, which it is not.
