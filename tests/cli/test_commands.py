@@ -65,7 +65,7 @@ def test_options_can_be_repeated(lficam, monkeypatch):
     asked = []
     monkeypatch.setattr(notebooks, "make_figures", lambda *arguments: asked.append(arguments) or Outcome())
     assert lficam("figures", "--only", "5", "--only", "3", *set_options(epochs=2, seed=1), "--fresh").returncode == 0
-    assert asked == [("embedded", ["fig5", "extra1", "fig3"], {"epochs": "2", "seed": "1"}, True, 1)]
+    assert asked == [("embedded", ["fig5", "extra1", "fig3"], {"epochs": "2", "seed": "1"}, True, None)]
 
 
 def test_figures_twice_is_up_to_date(lficam, outcome):
