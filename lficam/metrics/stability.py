@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Maps = Mapping[str, tuple[Sequence[str], Tensor | np.ndarray]]  # setting -> (ids of N samples, N maps)
 
-# Images compared at a time: five settings of 224 x 224 maps and what is taken from them take 40 megabytes.
-CHUNK = 8
+# Compared at a time, eight images of 224 x 224: five settings and what is taken from them take 40 megabytes.
+PIXELS = 8 * 224 * 224
 DRAWN = 64  # images whose partners are drawn at a time: other draws with another number
 
 
@@ -49,10 +49,10 @@ def pairwise_stability(
         raise InputError(f"stability compares settings, got {len(maps)} ({', '.join(maps)}): give at least two")
     chosen = steps_of(metrics, threshold)
     aligned = _align(maps, size)
-    ids = next(iter(maps.values()))[0]
+    ids, images = next(iter(maps.values()))[0], _at_a_time(size or next(iter(aligned.values())).shape[-2:])
     rows = []
-    for start in range(0, len(ids), CHUNK):
-        chunk = slice(start, start + CHUNK)
+    for start in range(0, len(ids), images):
+        chunk = slice(start, start + images)
         shown = {s: normalize_map(cams[chunk]) if size is None else resize_map(cams[chunk], size) for s, cams in aligned.items()}
         check_maps(*shown.values())
         for name, (take, compare) in chosen.items():
@@ -172,7 +172,7 @@ def null_lines(
     frames = []
     for setting, cams in aligned.items():
         on, on_blob = [], []
-        for part in cams.split(CHUNK):
+        for part in cams.split(_at_a_time(size)):
             shown = resize_map(part, size).float()
             on.append(_bits(shown, threshold))
             on_blob.append(iou(shown, blob.to(shown).expand_as(shown), threshold))
@@ -180,6 +180,11 @@ def null_lines(
         for null, values in nulls.items():
             frames.append(pd.DataFrame({"setting": setting, "null": null, "id": ids, "value": values.tolist()}))
     return pd.concat(frames, ignore_index=True)
+
+
+def _at_a_time(size: tuple[int, int]) -> int:
+    """How many images of that size are compared at a time."""
+    return max(1, PIXELS // (size[0] * size[1]))
 
 
 def _as_maps(cams: Tensor | np.ndarray) -> Tensor:

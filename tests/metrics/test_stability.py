@@ -132,10 +132,10 @@ def test_small_maps_have_an_ssim_at_the_size_of_the_image_only():
 def test_nothing_depends_on_how_many_images_are_compared_at_a_time(chunk, monkeypatch):
     ids = [f"test/{n}" for n in range(15)]  # more than there are partners to draw
     settings = {name: (ids, random_maps(15, 7, 7, seed)) for seed, name in enumerate("ABC")}
-    monkeypatch.setattr(stability, "CHUNK", 15)
+    monkeypatch.setattr(stability, "PIXELS", 15 * 12 * 14)
     whole = pairwise_stability(settings, (12, 14), metrics=tuple(METRICS))
     whole_null = null_lines(settings, (12, 14), ids)
-    monkeypatch.setattr(stability, "CHUNK", chunk)
+    monkeypatch.setattr(stability, "PIXELS", chunk * 12 * 14)
     parts = pairwise_stability(settings, (12, 14), metrics=tuple(METRICS))
     for metric in METRICS:
         assert values(parts, metric) == pytest.approx(values(whole, metric), abs=1e-6)
