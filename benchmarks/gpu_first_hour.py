@@ -1,11 +1,11 @@
-"""What a GPU gives this project, in its first hour: speed, parity with the CPU, resuming, trainings side by side, a figure.
+"""What a GPU gives, in its first hour: parity with the CPU, resuming, reading images, speed, trainings side by side, a figure.
 
     python benchmarks/gpu_first_hour.py --output FOLDER                 (all stages; those that FOLDER has are kept)
     python benchmarks/gpu_first_hour.py --output FOLDER --stage speed
 
 Each stage takes at most eight minutes and writes FOLDER/<stage>.json as it goes, so that what was cut off goes on; FOLDER/report.md
-has all of them. Without a GPU it is the same at a size that a CPU can do. It needs what the library needs; a stage whose packages
-are missing is left out and says so.
+and report.csv have all of them. Without a GPU it is the same at a size that a CPU can do. It needs what the library needs; a stage
+whose packages are missing is left out and says so. gpu_first_hour.csv beside this file: what a H200 gave.
 """
 
 import argparse
@@ -19,10 +19,13 @@ from contextlib import suppress
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
@@ -56,8 +59,9 @@ def _timed() -> list[Trained]:
     networks = [Trained("resnet18", 96, 256), Trained("resnet50", 224, 128)]
     networks += [Trained("cifar_resnet20", 32, 256), Trained("cifar_resnet110", 32, 256)]
     others = [one._replace(method=method) for one in networks[:2] for method in ("abn", "plain")]
-    ways = ({}, {"compile": True}, {"channels_last": False}, {"precision": "float32"})
-    return [one._replace(**way) for way in ways for one in networks] + others
+    ways = ({}, {"channels_last": False}, {"precision": "float32"})
+    compiled = [networks[k]._replace(compile=True) for k in (0, 2)]  # last: they take a minute to begin
+    return [one._replace(**way) for way in ways for one in networks] + others + compiled
 
 
 Work = Iterator[tuple[str, Callable[[], dict[str, Any]]]]  # what is measured, and how
@@ -65,10 +69,12 @@ Work = Iterator[tuple[str, Callable[[], dict[str, Any]]]]  # what is measured, a
 
 def speed() -> Work:
     """Images a second in training, and which share of the measured rate of matrix products that is."""
-    rate = _matrix_rate()
-    yield "matrix products", lambda: {"tera_multiply_adds_a_second": rate / 1e12, "dtype": "bfloat16" if CUDA else "float32"}
+    yield (
+        "matrix products",
+        lambda: {"tera_multiply_adds_a_second": _matrix_rate() / 1e12, "dtype": "bfloat16" if CUDA else "float32"},
+    )
     for one in _timed():
-        yield one.name, partial(_images_a_second, one, rate)
+        yield one.name, partial(_images_a_second, one)
 
 
 def _matrix_rate() -> float:
@@ -78,7 +84,7 @@ def _matrix_rate() -> float:
     return side**3 / min(_seconds(lambda: a @ b) for _ in range(10))
 
 
-def _images_a_second(one: Trained, rate: float) -> dict[str, float]:
+def _images_a_second(one: Trained) -> dict[str, float]:
     from lficam.figures.architecture import multiply_adds
     from lficam.model.methods import METHODS as BUILDERS
     from lficam.model.trunks import trunk
@@ -111,12 +117,14 @@ def _images_a_second(one: Trained, rate: float) -> dict[str, float]:
         step()
     each = min(_seconds(step) for _ in range(20 if CUDA else 3))
     images_a_second = one.batch / each
+    tera = images_a_second * 3e-3 * counted  # forward and backward
     memory = {"gpu_memory_gb": torch.cuda.max_memory_allocated() / 1e9} if CUDA else {}
     if CUDA:
         torch.cuda.reset_peak_memory_stats()
     return {
         "images_a_second": images_a_second,
-        "share_of_matrix_rate": images_a_second * 3e9 * counted / rate,
+        "tera_multiply_adds_a_second": tera,
+        "share_of_matrix_rate": tera / (_matrix_rate() / 1e12),
         "first_step_seconds": warm,
     } | memory
 
@@ -154,11 +162,12 @@ def _difference_from_cpu(method: str) -> dict[str, float]:
 
 
 def resume() -> Work:
-    """A training that is interrupted and goes on, against one that is not."""
-    yield "interrupted after 3 epochs of 6", _interrupted
+    """A training against the same once more: how far apart they end, since a GPU adds up in no fixed order; and one interrupted."""
+    yield "6 epochs, once more", partial(_once_more, interrupted=False)
+    yield "6 epochs, interrupted after 3", partial(_once_more, interrupted=True)
 
 
-def _interrupted() -> dict[str, float]:
+def _once_more(interrupted: bool) -> dict[str, float]:
     from lficam.data.datasets import load_dataset
     from lficam.training import loop
 
@@ -170,16 +179,60 @@ def _interrupted() -> dict[str, float]:
     config, folder = _small(epochs=6), Path(os.environ["LFICAM_RUNS"], ".unfinished", "interrupted")
     dataset = load_dataset(config.dataset, max_per_class=config.max_per_class)
     whole, _ = loop.train(config, dataset, lambda record: None)
-    with suppress(KeyboardInterrupt):
-        loop.train(config, dataset, stop, folder)
-    resumed, history = loop.train(config, dataset, lambda record: None, folder)
-    pairs = zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
-    return {"epochs": len(history), "largest_difference_of_a_weight": max((a - b).abs().max().item() for a, b in pairs)}
+    if interrupted:
+        with suppress(KeyboardInterrupt):
+            loop.train(config, dataset, stop, folder)
+    again, history = loop.train(config, dataset, lambda record: None, folder if interrupted else None)
+    pairs = zip(whole.state_dict().values(), again.state_dict().values(), strict=True)
+    return {"epochs": len(history), "largest_difference_of_a_tensor": max((a - b).abs().max().item() for a, b in pairs)}
+
+
+def streaming() -> Work:
+    """Images a second that the loader cuts out of JPEG files, as ImageNet is read: 500 x 375 pixels, crops of 224."""
+    for workers in sorted({1, os.cpu_count() // 2, os.cpu_count()}):
+        yield f"{workers} processes", partial(_streamed_a_second, workers)
+
+
+def _streamed_a_second(workers: int) -> dict[str, float]:
+    from lficam.data.files import ImageFiles
+
+    files = _photographs()
+    batch = 32
+    count = 12 * workers * batch
+    repeated = tuple(files[i % len(files)] for i in range(count))
+    images = ImageFiles(tuple(map(str, range(count))), repeated, torch.zeros(count, dtype=torch.long), workers)
+    batches = images.augmented(224, "resized-crop-flip", batch, torch.Generator().manual_seed(0), DEVICE)
+    for _ in range(2 * workers):  # until all of them are at work
+        next(batches)
+    seconds = _seconds(lambda: sum(1 for _ in batches))
+    kilobytes = sum(file.stat().st_size for file in files) / len(files) / 1e3
+    return {"images_a_second": (count - 2 * workers * batch) / seconds, "kilobytes_a_file": kilobytes}
+
+
+def _photographs() -> list[Path]:
+    """256 JPEG files, parts of the package's photographs."""
+    import numpy as np
+    from PIL import Image
+
+    from lficam.data.free_photographs import FOLDER, SHOWS
+
+    folder = Path(os.environ["LFICAM_RUNS"]).with_name("photographs")
+    folder.mkdir(exist_ok=True)
+    pictures = [Image.open(FOLDER / name).convert("RGB") for name in SHOWS]
+    draw = np.random.default_rng(0)
+    files = [folder / f"{i}.jpg" for i in range(256)]
+    for i, file in enumerate(files):
+        picture = pictures[i % len(pictures)]
+        share = draw.uniform(0.5, 1)
+        width, height = (round(share * side) for side in picture.size)
+        left, top = draw.integers(picture.width - width + 1), draw.integers(picture.height - height + 1)
+        picture.resize((500, 375), box=(left, top, left + width, top + height)).save(file, quality=90)
+    return files
 
 
 def side_by_side() -> Work:
     """Seconds a training when several run at once (`--jobs`)."""
-    for jobs in (1, 2, 4, 8, 16) if CUDA else (1, 2):
+    for jobs in (1, 4, 16) if CUDA else (1, 2):
         yield f"--jobs {jobs}", partial(_seconds_a_training, jobs)
 
 
@@ -222,13 +275,13 @@ def _small(**changes: Any) -> Any:
     )
 
 
-STAGES = {stage.__name__: stage for stage in (speed, parity, resume, side_by_side, figure)}
+STAGES = {stage.__name__: stage for stage in (parity, resume, streaming, speed, side_by_side, figure)}
 
 
 def run_stage(name: str, output: Path) -> None:
     """Write what a stage finds as it finds it. What an earlier call found stays; after its time it stops, and the next goes on."""
     file = output / f"{name}.json"
-    record = json.loads(file.read_text()) if file.is_file() else {"found": {}}
+    record = _found(output, name) or {"found": {}}
     record |= {"hardware": hardware(), "left out": []}
     start = time.monotonic()
     for what, work in STAGES[name]():
@@ -265,12 +318,10 @@ def report(output: Path) -> str:
     """What all stages found, in Markdown."""
     lines = ["# The first hour", ""]
     for name, stage in STAGES.items():
-        file = output / f"{name}.json"
         lines += [f"## {name.replace('_', ' ').capitalize()}", "", stage.__doc__, ""]
-        if not file.is_file():
+        if not (record := _found(output, name)):
             lines += ["Not run.", ""]
             continue
-        record = json.loads(file.read_text())
         lines += [f"On {_in_words(record['hardware'])}.", ""]
         lines += [f"- {what}: {_in_words(found)}" for what, found in record["found"].items()]
         lines += [f"- left out: {why}" for why in record["left out"]]
@@ -278,8 +329,35 @@ def report(output: Path) -> str:
     return "\n".join(lines)
 
 
+def table(output: Path) -> "pd.DataFrame":
+    """The same, a number a row."""
+    import pandas as pd
+
+    records = {name: record for name in STAGES if (record := _found(output, name))}
+    rows = [
+        {"stage": stage, "what": what, "quantity": quantity, "value": _short(value), "hardware": _machine(record["hardware"])}
+        for stage, record in records.items()
+        for what, found in record["found"].items()
+        for quantity, value in found.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _machine(known: dict[str, Any]) -> str:
+    return f"{known.get('gpu', 'no GPU')}, {known['cpus']} cores"
+
+
+def _found(output: Path, stage: str) -> dict[str, Any] | None:
+    file = output / f"{stage}.json"
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
 def _in_words(values: dict[str, Any]) -> str:
-    return "; ".join(f"{k.replace('_', ' ')} {f'{v:.4g}' if isinstance(v, float) else v}" for k, v in values.items())
+    return "; ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in values.items())
+
+
+def _short(value: object) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def main() -> None:
@@ -293,6 +371,7 @@ def main() -> None:
     for name in chosen.stage or STAGES:
         run_stage(name, chosen.output)
         (chosen.output / "report.md").write_text(report(chosen.output))
+        table(chosen.output).to_csv(chosen.output / "report.csv", index=False)
     print(chosen.output / "report.md", file=sys.stderr)
 
 

@@ -2,12 +2,13 @@
 
     python benchmarks/training_cost.py > benchmarks/training_cost.csv
 
-Counted on the models, not timed. GPU hours assume 33 tera multiply-adds a second, a fifteenth of an H100's peak in bfloat16: what
-plain PyTorch reaches; records of MLPerf reach three times as much.
+Counted on the models, not timed. GPU hours: at the multiply-adds a second that training LFI-CAM on the same trunk in bfloat16 was
+measured to reach on a H200 (gpu_first_hour.csv).
 """
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -20,7 +21,18 @@ from lficam.training.loop import build_model
 
 TRAIN = {"cifar10": 50_000, "cifar100": 50_000, "stl10": 5_000, "imagenet": 1_281_167, "catdog": 20_000}  # images
 CLASSES = {"cifar10": 10, "cifar100": 100, "stl10": 10, "imagenet": 1000, "catdog": 2}
-RATE = 33e12  # multiply-adds a second of plain PyTorch; MLPerf records reach three times that
+MEASURED = {
+    "resnet18": "lfi-cam on resnet18, 96 px, batch 256, bfloat16",
+    "resnet50": "lfi-cam on resnet50, 224 px, batch 128, bfloat16",
+    "cifar_resnet20": "lfi-cam on cifar_resnet20, 32 px, batch 256, bfloat16",
+    "cifar_resnet110": "lfi-cam on cifar_resnet110, 32 px, batch 256, bfloat16",
+}
+
+
+def rates() -> dict[str, float]:
+    """Multiply-adds a second in training, by trunk."""
+    found = pd.read_csv(Path(__file__).with_name("gpu_first_hour.csv"), index_col=["what", "quantity"])["value"]
+    return {trunk: 1e12 * float(found[what, "tera_multiply_adds_a_second"]) for trunk, what in MEASURED.items()}
 
 
 def billions(config: RunConfig) -> float:
@@ -42,7 +54,7 @@ def plans(profile: str) -> dict[str, Experiment]:
 
 
 def main() -> None:
-    rows = []
+    rows, rate = [], rates()
     for profile in ("quick", "paper"):
         for name, plan in plans(profile).items():
             configs = plan.configs()
@@ -55,7 +67,7 @@ def main() -> None:
             cost = {
                 "image_passes": seen,
                 "peta_multiply_adds": round(total / 1e15, 1),
-                "gpu_hours": round(total / RATE / 3600, 2),
+                "gpu_hours": round(total / rate[configs[0].trunk] / 3600, 2),
             }
             rows.append({"profile": profile, "figure": name, **shared, "trainings": len(configs), **cost})
     pd.DataFrame(rows).to_csv(sys.stdout, index=False)

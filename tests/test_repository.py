@@ -290,6 +290,15 @@ def test_the_page_of_results_says_how_many_trainings_there_are_and_how_good_they
     assert sorted(rows) == sorted(expected)
 
 
+def test_the_table_of_five_kinds_of_networks_is_the_measured_one():
+    text = (ROOT / "figures" / "results" / "README.md").read_text()
+    table = pd.read_csv(ROOT / "figures" / "results" / "trunks_stl10.csv")
+    assert len(table) == 5
+    for row in table.itertuples():
+        cost = f"{row.parameters_millions:.2f} M | {row.multiply_adds_millions:.1f} M, {100 * row.fin_share:.0f} %"
+        assert f"| {row.trunk} | {cost} | {100 * row.test_accuracy:.1f} % | {row.energy:.2f} | {row.pointing:.2f} |\n" in text
+
+
 def test_the_photos_profile_takes_what_the_rule_chose():
     rule = pd.read_csv(ROOT / "benchmarks" / "photos_rule.csv")
     assert len(rule) == 24
@@ -307,9 +316,33 @@ def test_the_costs_of_trainings_are_the_counted_ones():
     rows |= {f"`lficam {name}.*": name for name in ("compare catdog", "compare cifar10")}
     for first_cell, figure in rows.items():
         quick, paper = (float(costs[profile, figure]["peta_multiply_adds"]) for profile in ("quick", "paper"))
+        soon, late = (_as_time(float(costs[profile, figure]["gpu_hours"])) for profile in ("quick", "paper"))
         trainings = costs["paper", figure]["trainings"]
-        cells = rf"^\| {first_cell} \| (.* \| )?{trainings} \| {quick:g}·10¹⁵, .* \| {paper:,.0f}·10¹⁵, .* \|$"
+        cells = rf"^\| {first_cell} \| (.* \| )?{trainings} \| {quick:g}·10¹⁵, {soon} \| {paper:,.0f}·10¹⁵, {late} \|$"
         assert re.search(cells, text, re.M), figure
+
+
+def _as_time(hours):
+    return f"{60 * hours:.0f} min" if hours < 1 else f"{hours:.1f} h" if hours < 20 else f"{hours:.0f} h"
+
+
+def test_what_a_gpu_gives_is_what_was_measured():
+    text = (ROOT / "docs" / "real-data.md").read_text()
+    found = {
+        (row["what"], row["quantity"]): float(row["value"])
+        for row in csv.DictReader((ROOT / "benchmarks" / "gpu_first_hour.csv").read_text().splitlines())
+        if row["stage"] == "speed" and row["quantity"] != "dtype"
+    }
+    step = r"^\| (\S+), (.*ResNet-\d+)( \(.*\))? \| (\d+), (\d+) \| ([\d,]+) \| ([\d,]*) ?\| (.+) GB \|$"
+    rows = re.findall(step, text, re.M)
+    assert len(rows) == 8
+    for method, title, _, pixels, batch, bfloat16, float32, memory in rows:
+        trunk = title.lower().replace("-", "").replace(" ", "_")
+        what = f"{method.lower()} on {trunk}, {pixels} px, batch {batch}, "
+        assert bfloat16 == f"{found[what + 'bfloat16', 'images_a_second']:,.0f}"
+        gigabytes = found[what + "bfloat16", "gpu_memory_gb"]
+        assert memory == (f"{gigabytes:.1f}" if gigabytes < 10 else f"{gigabytes:.0f}")
+        assert not float32 or float32 == f"{found[what + 'float32', 'images_a_second']:,.0f}"
 
 
 def test_the_verdicts_in_the_readme_are_those_of_the_reference_and_of_the_photographs():
