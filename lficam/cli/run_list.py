@@ -11,7 +11,7 @@ from lficam.figures.plan import Experiment
 from lficam.model.bundled import BUNDLED, bundled
 from lficam.paths import runs_dir
 from lficam.sums import changed
-from lficam.training.config import RunConfig
+from lficam.training.config import RunConfig, run_ids
 from lficam.training.fit import train_again
 from lficam.training.runs import is_stored, load_record, record_sums, recorded_config
 
@@ -28,10 +28,9 @@ def state_of(id: str) -> str:
 
 def needed_runs(profile: str, overrides: dict[str, Any], compare: str) -> dict[str, Any]:
     """Id -> config of every run of a profile's figures whose data is there, or of `lficam compare`."""
-    if compare:
-        return {config.run_id(): config for config in comparison(compare, profile, overrides).configs()}
-
-    return {config.run_id(): config for plan in _plans(profile, overrides) for config in plan.configs()}
+    plans = [comparison(compare, profile, overrides)] if compare else _plans(profile, overrides)
+    configs = [config for plan in plans for config in plan.configs()]
+    return dict(zip(run_ids(configs), configs, strict=True))
 
 
 def as_jobs(profile: str, overrides: dict[str, Any]) -> dict[str, Any]:
@@ -41,9 +40,10 @@ def as_jobs(profile: str, overrides: dict[str, Any]) -> dict[str, Any]:
     """
     runs, notebooks = {}, {}
     for plan in _plans(profile, overrides):
-        configs = {config.run_id(): config.model_dump() for config in plan.configs()}
-        runs |= configs
-        notebooks.setdefault(plan.notebook, {}).update(dict.fromkeys(configs))
+        configs = plan.configs()
+        ids = run_ids(configs)
+        runs |= {id: config.model_dump() for id, config in zip(ids, configs, strict=True)}
+        notebooks.setdefault(plan.notebook, {}).update(dict.fromkeys(ids))
     return {"runs": runs, "notebooks": {name: list(ids) for name, ids in notebooks.items()}, "code": code_digest()}
 
 

@@ -29,6 +29,7 @@ from lficam.provenance import hardware
 from lficam.reproduce.findings import Report, figure_of, scope_of
 from lficam.reproduce.report import as_markdown
 from lficam.reproduce.results import read_trainings
+from lficam.training.config import run_ids
 from lficam.training.runs import Run, RunRecord
 
 PROFILE = "photos"
@@ -73,7 +74,7 @@ def measure(stem: str, profile: str, folder: Path) -> None:
     """Measure what a figure of `MEASURED` needs, unless it lies in the folder; trains what the store lacks of its runs."""
     plan, measured_of, _ = MEASURED[stem]
     experiment, file = replace(plan, profile=profile), folder / f"{stem}{VALUES}"
-    if _measured(file, {config.run_id() for config in experiment.configs()}) is None:
+    if _measured(file, set(run_ids(experiment.configs()))) is None:
         measured_of(experiment, experiment.runs()).save(file)
 
 

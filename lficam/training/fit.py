@@ -26,7 +26,7 @@ from lficam.progress import Progress
 from lficam.provenance import environment
 from lficam.sums import write_sums
 from lficam.training.checkpoint import Record
-from lficam.training.config import RunConfig
+from lficam.training.config import RunConfig, run_ids
 from lficam.training.explain import explain_samples
 from lficam.training.kept_maps import EpochMaps, has_epochs, keep_maps
 from lficam.training.loop import train
@@ -55,7 +55,7 @@ def fit_or_load_all(configs: Sequence[RunConfig], epochs: bool = False) -> list[
     for error in fit_missing(configs, jobs, epochs).values():
         raise error
     # The caller's config, not the stored one: it knows where the data lies now.
-    return [replace(load_run(config.run_id()), config=config) for config in configs]
+    return [replace(load_run(id), config=config) for id, config in zip(run_ids(configs), configs, strict=True)]
 
 
 def fit_missing(configs: Sequence[RunConfig], jobs: int | None = None, epochs: bool = False) -> dict[str, Exception]:
@@ -68,7 +68,7 @@ def fit_missing(configs: Sequence[RunConfig], jobs: int | None = None, epochs: b
 
     Returns id -> InputError (data that cannot be read) or FloatingPointError (a loss that is not finite) of those.
     """
-    wanted = {config.run_id(): config for config in configs}
+    wanted = dict(zip(run_ids(configs), configs, strict=True))
     lacking = {id: config for id, config in wanted.items() if _lacks(id, epochs)}
     for id in wanted.keys() - lacking.keys():
         _forget_state(id)
@@ -111,7 +111,7 @@ def fit_elsewhere(configs: Sequence[RunConfig], on_epoch: Callable[[str, Record]
 
 def missing(configs: Sequence[RunConfig], epochs: bool = False) -> dict[str, RunConfig]:
     """Id -> config of the runs that the store lacks. epochs: as for `fit_or_load_all`."""
-    return {id: config for config in configs if _lacks(id := config.run_id(), epochs)}
+    return {id: config for id, config in zip(run_ids(configs), configs, strict=True) if _lacks(id, epochs)}
 
 
 def _lacks(id: str, epochs: bool) -> bool:

@@ -10,7 +10,7 @@ from lficam.data.datasets import DATASETS
 from lficam.errors import InputError
 from lficam.model.trunks import register_trunk
 from lficam.training import config as config_module
-from lficam.training.config import RunConfig, describe, published
+from lficam.training.config import RunConfig, describe, published, run_ids
 
 
 def config(**fields):
@@ -229,6 +229,21 @@ def test_each_part_of_the_data_has_an_id_of_its_own():
     ]
     assert len({config(**part).run_id() for part in [{}, *parts]}) == 6
     assert config(max_classes=0).run_id() == config().run_id()
+
+
+def test_many_ids_look_once_at_each_folder_and_are_those_of_one_at_a_time(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        photographs(tmp_path / name)
+    write_image(tmp_path / "b" / "train" / "cat" / "one-more.png")
+    configs = [RunConfig(dataset="folder", data=str(tmp_path / name), seed=seed) for seed in (0, 1) for name in ("a", "b", "a")]
+    expected = [config.run_id() for config in configs]
+    looked, fingerprint = [], config_module.data_fingerprint
+    monkeypatch.setattr(config_module, "data_fingerprint", lambda *data: looked.append(data) or fingerprint(*data))
+    assert run_ids(configs) == expected
+    assert len(set(expected)) == 4
+    assert looked == [("folder", str(tmp_path / name)) for name in ("a", "b")]
+    write_image(tmp_path / "a" / "train" / "cat" / "one-more.png")
+    assert run_ids(configs[:1]) == [configs[0].run_id()] != expected[:1]  # nothing is remembered
 
 
 def test_an_id_is_readable_and_a_folder_name():
