@@ -56,7 +56,13 @@ def resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        fail("interrupted: the same command goes on from here", code=130)
+        from lficam.training.processes import part  # late: it imports torch
+
+        if part().index > 0:  # of one training in several processes the first speaks
+            sys.exit(130)
+        fail(
+            "interrupted: the same command goes on; of a training under way an epoch and up to two minutes are done again", code=130
+        )
 
 
 def overrides_of(pairs: list[str]) -> dict[str, Any]:

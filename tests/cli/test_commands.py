@@ -16,6 +16,7 @@ import torch
 from helpers import command, file_of, flip_a_byte, set_options
 from PIL import Image
 
+from lficam.cli.app import resumable
 from lficam.data.digits import RECIPES
 from lficam.errors import InputError
 from lficam.figures.experiments import experiment
@@ -31,6 +32,14 @@ from lficam.training.runs import load_run
 @pytest.fixture
 def lficam(monkeypatch, capsys):
     return partial(command, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(("rank", "says"), [("0", "lficam: interrupted: the same command goes on"), ("1", "")])
+def test_of_several_processes_that_are_interrupted_the_first_says_so(rank, says, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", rank)
+    with pytest.raises(SystemExit, match="130"), resumable():
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err.partition(";")[0].strip() == says
 
 
 @pytest.mark.parametrize(
