@@ -19,8 +19,8 @@ from lficam.reproduce import notebooks
 from lficam.reproduce.check import CHARTS, FROM_VALUES
 from lficam.reproduce.notebooks import executed, is_current, make_figures
 from lficam.reproduce.report import write_report
+from lficam.training import config as config_module
 from lficam.training import fit, loop
-from lficam.training.config import RunConfig
 
 BESIDE = {"table1_architecture_costs.png", "fig5_stability_stl10_pairs.png", "fig6_stability_catdog_pairs.png"}
 
@@ -41,13 +41,13 @@ def test_exactly_the_promised_files_are_written(outcome):
     assert found == expected
 
 
-def test_each_run_is_asked_for_its_id_once_to_see_whether_its_figures_are_current(outcome, monkeypatch):
-    asked, real = Counter(), RunConfig.run_id
-    monkeypatch.setattr(RunConfig, "run_id", lambda config: asked.update([config]) or real(config))
+def test_a_figures_data_is_looked_at_once_to_see_whether_it_is_current(outcome, monkeypatch):
+    looked, fingerprint = Counter(), config_module.data_fingerprint
+    monkeypatch.setattr(config_module, "data_fingerprint", lambda *data: looked.update([data]) or fingerprint(*data))
     monkeypatch.setattr(notebooks, "fit_missing", lambda configs, jobs, epochs: {})
     assert sorted(make_figures("embedded").kept) == sorted(EXPERIMENTS)
-    trained_for = Counter(config for name in EXPERIMENTS for config in experiment(name).configs())
-    assert asked == trained_for  # once a figure that needs it
+    plans = map(experiment, EXPERIMENTS)
+    assert looked == Counter(data for plan in plans for data in {(one.dataset, one.data) for one in plan.configs()})
 
 
 def test_a_second_call_makes_nothing_again(outcome, monkeypatch):
