@@ -9,23 +9,20 @@ whose packages are missing is left out and says so. gpu_first_hour.csv beside th
 """
 
 import argparse
-import json
 import os
-import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
+from stages import Work, run_stage, write_report
 from torch import nn
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
@@ -62,9 +59,6 @@ def _timed() -> list[Trained]:
     ways = ({}, {"channels_last": False}, {"precision": "float32"})
     compiled = [networks[k]._replace(compile=True) for k in (0, 2)]  # last: they take a minute to begin
     return [one._replace(**way) for way in ways for one in networks] + others + compiled
-
-
-Work = Iterator[tuple[str, Callable[[], dict[str, Any]]]]  # what is measured, and how
 
 
 def speed() -> Work:
@@ -149,10 +143,9 @@ def _difference_from_cpu(method: str) -> dict[str, float]:
     from lficam.model.methods import METHODS as BUILDERS
     from lficam.model.trunks import trunk
 
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.manual_seed(0)
     model, images = BUILDERS[method].build(trunk("resnet18", 1), 10).eval(), torch.randn(8, 3, 96, 96)
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):  # products of matrices have none by default
         there, here = model.explain(images), deepcopy(model).to(DEVICE).explain(images.to(DEVICE))
     return {
         "logits": (there.logits - here.logits.cpu()).abs().max().item(),
@@ -175,12 +168,11 @@ def _once_more(interrupted: bool) -> dict[str, float]:
         if record["epoch"] == 3:
             raise KeyboardInterrupt
 
-    loop.CHECKPOINT_SECONDS = 0
     config, folder = _small(epochs=6), Path(os.environ["LFICAM_RUNS"], ".unfinished", "interrupted")
     dataset = load_dataset(config.dataset, max_per_class=config.max_per_class)
     whole, _ = loop.train(config, dataset, lambda record: None)
     if interrupted:
-        with suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt), patch.object(loop, "CHECKPOINT_SECONDS", 0):
             loop.train(config, dataset, stop, folder)
     again, history = loop.train(config, dataset, lambda record: None, folder if interrupted else None)
     pairs = zip(whole.state_dict().values(), again.state_dict().values(), strict=True)
@@ -262,7 +254,7 @@ def _figure_5() -> dict[str, Any]:
         plan = experiment("fig5", "embedded", overrides)
     seconds = _seconds(lambda: fit_missing(plan.configs(), 4 if CUDA else 1))
     result = stability_figure(plan, plan.runs())
-    verdicts = "; ".join(f"{verdict.claim} {verdict.outcome}" for verdict in result.verdicts)
+    verdicts = "; ".join(f"{verdict.claim} {verdict.words}" for verdict in result.verdicts)
     return {"data": plan.source, "trainings": len(plan.configs()), "training_seconds": seconds, "verdicts": verdicts}
 
 
@@ -279,88 +271,6 @@ def _small(**changes: Any) -> Any:
 STAGES = {stage.__name__: stage for stage in (parity, resume, streaming, speed, side_by_side, figure)}
 
 
-def run_stage(name: str, output: Path) -> None:
-    """Write what a stage finds as it finds it. What an earlier call found stays; after its time it stops, and the next goes on."""
-    file = output / f"{name}.json"
-    record = _found(output, name) or {"found": {}}
-    record |= {"hardware": hardware(), "left out": []}
-    start = time.monotonic()
-    for what, work in STAGES[name]():
-        if what in record["found"]:
-            continue
-        if time.monotonic() - start > SECONDS:
-            record["left out"].append(f"{what}: no time left, the same command goes on")
-            continue
-        try:
-            record["found"][what] = work()
-            print(f"{name}: {what}: {json.dumps(record['found'][what])}", flush=True)
-        except (ImportError, torch.OutOfMemoryError) as error:
-            record["left out"].append(f"{what}: {str(error).splitlines()[0]}")
-            print(f"{name}: left out: {record['left out'][-1]}", flush=True)
-        _write(file, record)
-
-
-def hardware() -> dict[str, Any]:
-    """What computed."""
-    known = {"cpus": os.cpu_count(), "torch": torch.__version__, "python": platform.python_version()}
-    if CUDA:
-        memory = torch.cuda.get_device_properties(0).total_memory
-        known = {"gpu": torch.cuda.get_device_name(), "gpu_memory_gb": memory / 1e9} | known
-    return known
-
-
-def _write(file: Path, record: dict[str, Any]) -> None:
-    temporary = file.with_name(f".{file.name}")
-    temporary.write_text(json.dumps(record, indent=1))
-    temporary.replace(file)
-
-
-def report(output: Path) -> str:
-    """What all stages found, in Markdown."""
-    lines = ["# The first hour", ""]
-    for name, stage in STAGES.items():
-        lines += [f"## {name.replace('_', ' ').capitalize()}", "", stage.__doc__, ""]
-        if not (record := _found(output, name)):
-            lines += ["Not run.", ""]
-            continue
-        lines += [f"On {_in_words(record['hardware'])}.", ""]
-        lines += [f"- {what}: {_in_words(found)}" for what, found in record["found"].items()]
-        lines += [f"- left out: {why}" for why in record["left out"]]
-        lines.append("")
-    return "\n".join(lines)
-
-
-def table(output: Path) -> "pd.DataFrame":
-    """The same, a number a row."""
-    import pandas as pd
-
-    records = {name: record for name in STAGES if (record := _found(output, name))}
-    rows = [
-        {"stage": stage, "what": what, "quantity": quantity, "value": _short(value), "hardware": _machine(record["hardware"])}
-        for stage, record in records.items()
-        for what, found in record["found"].items()
-        for quantity, value in found.items()
-    ]
-    return pd.DataFrame(rows)
-
-
-def _machine(known: dict[str, Any]) -> str:
-    return f"{known.get('gpu', 'no GPU')}, {known['cpus']} cores"
-
-
-def _found(output: Path, stage: str) -> dict[str, Any] | None:
-    file = output / f"{stage}.json"
-    return json.loads(file.read_text()) if file.is_file() else None
-
-
-def _in_words(values: dict[str, Any]) -> str:
-    return "; ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in values.items())
-
-
-def _short(value: object) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
@@ -370,9 +280,8 @@ def main() -> None:
     for kind in ("runs", "figures"):  # of its own
         os.environ[f"LFICAM_{kind.upper()}"] = str(chosen.output / kind)
     for name in chosen.stage or STAGES:
-        run_stage(name, chosen.output)
-        (chosen.output / "report.md").write_text(report(chosen.output))
-        table(chosen.output).to_csv(chosen.output / "report.csv", index=False)
+        run_stage(STAGES[name], chosen.output, SECONDS)
+        write_report("The first hour", STAGES.values(), chosen.output)
     print(chosen.output / "report.md", file=sys.stderr)
 
 

@@ -11,7 +11,7 @@ from lficam.figures.plan import Experiment
 from lficam.model.bundled import BUNDLED, bundled
 from lficam.paths import runs_dir
 from lficam.sums import changed
-from lficam.training.config import RunConfig, run_ids
+from lficam.training.config import RunConfig, by_id
 from lficam.training.fit import train_again
 from lficam.training.runs import is_stored, load_record, record_sums, recorded_config
 
@@ -29,8 +29,7 @@ def state_of(id: str) -> str:
 def needed_runs(profile: str, overrides: dict[str, Any], compare: str) -> dict[str, Any]:
     """Id -> config of every run of a profile's figures whose data is there, or of `lficam compare`."""
     plans = [comparison(compare, profile, overrides)] if compare else _plans(profile, overrides)
-    configs = [config for plan in plans for config in plan.configs()]
-    return dict(zip(run_ids(configs), configs, strict=True))
+    return by_id([config for plan in plans for config in plan.configs()])
 
 
 def as_jobs(profile: str, overrides: dict[str, Any]) -> dict[str, Any]:
@@ -40,10 +39,9 @@ def as_jobs(profile: str, overrides: dict[str, Any]) -> dict[str, Any]:
     """
     runs, notebooks = {}, {}
     for plan in _plans(profile, overrides):
-        configs = plan.configs()
-        ids = run_ids(configs)
-        runs |= {id: config.model_dump() for id, config in zip(ids, configs, strict=True)}
-        notebooks.setdefault(plan.notebook, {}).update(dict.fromkeys(ids))
+        configs = by_id(plan.configs())
+        runs |= {id: config.model_dump() for id, config in configs.items()}
+        notebooks.setdefault(plan.notebook, {}).update(dict.fromkeys(configs))
     return {"runs": runs, "notebooks": {name: list(ids) for name, ids in notebooks.items()}, "code": code_digest()}
 
 

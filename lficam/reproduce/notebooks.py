@@ -17,7 +17,7 @@ from lficam.figures.plan import Experiment
 from lficam.paths import atomic_file, figures_dir, lock, notebooks_dir, runs_dir
 from lficam.provenance import sha256
 from lficam.reproduce.report import write_report
-from lficam.training.config import run_ids
+from lficam.training.config import by_id
 from lficam.training.fit import fit_missing, unfinished
 from lficam.training.runs import damaged, sums_of
 
@@ -67,7 +67,7 @@ def make_figures(
     if not plans:
         return outcome
     folder = plans[0].folder
-    needed = {plan.name: dict(zip(run_ids(configs := plan.configs()), configs, strict=True)) for plan in plans}
+    needed = {plan.name: by_id(plan.configs()) for plan in plans}
     if folder.is_dir() and not os.access(folder, os.W_OK) and all(is_current(plan, needed[plan.name]) for plan in plans):
         outcome.kept, outcome.report = (
             [plan.name for plan in plans],

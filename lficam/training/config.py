@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -174,6 +174,11 @@ def run_ids(configs: Iterable[RunConfig]) -> list[str]:
     """The id of each config, in order. Looks once at each data set's files, which takes a second for 25,000; errors: `run_id`."""
     fingerprint = cache(data_fingerprint)
     return [config._id(fingerprint(config.dataset, config.data)) for config in configs]
+
+
+def by_id(configs: Sequence[RunConfig]) -> dict[str, RunConfig]:
+    """Id -> config, of ids as `run_ids` has them; of two configs with one id the last."""
+    return dict(zip(run_ids(configs), configs, strict=True))
 
 
 def published(fields: Mapping[str, Any]) -> dict[str, Any]:

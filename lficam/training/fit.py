@@ -26,7 +26,7 @@ from lficam.progress import Progress
 from lficam.provenance import environment
 from lficam.sums import write_sums
 from lficam.training.checkpoint import Record
-from lficam.training.config import RunConfig, run_ids
+from lficam.training.config import RunConfig, by_id, run_ids
 from lficam.training.explain import explain_samples
 from lficam.training.kept_maps import EpochMaps, has_epochs, keep_maps
 from lficam.training.loop import train
@@ -68,7 +68,7 @@ def fit_missing(configs: Sequence[RunConfig], jobs: int | None = None, epochs: b
 
     Returns id -> InputError (data that cannot be read) or FloatingPointError (a loss that is not finite) of those.
     """
-    wanted = dict(zip(run_ids(configs), configs, strict=True))
+    wanted = by_id(configs)
     lacking = {id: config for id, config in wanted.items() if _lacks(id, epochs)}
     for id in wanted.keys() - lacking.keys():
         _forget_state(id)
@@ -111,7 +111,7 @@ def fit_elsewhere(configs: Sequence[RunConfig], on_epoch: Callable[[str, Record]
 
 def missing(configs: Sequence[RunConfig], epochs: bool = False) -> dict[str, RunConfig]:
     """Id -> config of the runs that the store lacks. epochs: as for `fit_or_load_all`."""
-    return {id: config for id, config in zip(run_ids(configs), configs, strict=True) if _lacks(id, epochs)}
+    return {id: config for id, config in by_id(configs).items() if _lacks(id, epochs)}
 
 
 def _lacks(id: str, epochs: bool) -> bool:
